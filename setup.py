@@ -1,0 +1,26 @@
+"Everything that packaging needs to know stands in `settings.ini`."
+from configparser import ConfigParser
+from pathlib import Path
+from setuptools import find_packages, setup
+
+root = Path(__file__).parent
+config = ConfigParser()
+config.read(root/"settings.ini", encoding="utf8")
+cfg = config["DEFAULT"]
+readme = root/"README.md"
+
+def lines(key): return cfg.get(key, "").strip().splitlines()
+
+setup(
+    name=cfg["lib_name"], version=cfg["version"], description=cfg["description"], keywords=cfg["keywords"],
+    author=cfg["author"], url=cfg["git_url"], license="Apache-2.0",
+    long_description=readme.read_text(encoding="utf8") if readme.exists() else cfg["description"],
+    long_description_content_type="text/markdown",
+    packages=find_packages(include=[cfg["lib_name"], cfg["lib_name"]+".*"]),
+    package_data={cfg["lib_name"]: ["py.typed"]}, zip_safe=False,
+    python_requires=">="+cfg["min_python"], install_requires=lines("requirements"),
+    extras_require={key.removesuffix("_requirements"): lines(key) for key in cfg if key.endswith("_requirements")},
+    entry_points={"console_scripts": cfg["console_scripts"].splitlines()},
+    classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Science/Research",
+                 "Programming Language :: Python :: 3", "Topic :: Scientific/Engineering :: Artificial Intelligence", "Typing :: Typed"],
+)

@@ -1,0 +1,117 @@
+"""`so-attack` as a process: started, killed, continued, damaged, misused."""
+import json, os, shutil, signal, subprocess, sys, time
+from pathlib import Path
+import pytest
+from so_attack.experiments import ROWS, shipped
+from so_attack.models import ModelMissing
+
+ROOT = Path(__file__).parent.parent
+ENV = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+COMMAND = [sys.executable, "-c", "from so_attack.cli import main; main()"]
+GRID = ["--n", "4", "--columns", "natural,madry-linf"]
+
+def so_attack(*args, cwd, code=0):
+    "Run the command to its end; (stdout, stderr)."
+    r = subprocess.run([*COMMAND, *map(str, args)], cwd=cwd, env=ENV, capture_output=True, text=True, timeout=300)
+    assert r.returncode == code, r.stderr
+    assert "Traceback" not in r.stderr
+    return r.stdout, r.stderr
+
+def cells(folder):
+    "What the cells say, without what may differ between two runs of the same thing."
+    found = {}
+    for path in (folder/"cells").glob("*.json"):
+        body = json.loads(path.read_text())
+        found[path.name] = {k: body["result"][k] for k in ("robust", "n", "verdicts", "gradients", "invalid")}
+    return found
+
+def stopped(*args, cwd, by, after):
+    "Start the command, stop it with a signal once `after` cells are on disk; (return code, stderr)."
+    listens = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)             # a job in the background inherits deafness to Ctrl-C
+    with subprocess.Popen([*COMMAND, *map(str, args)], cwd=cwd, env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=listens) as p:
+        end = time.monotonic() + 240
+        while len(list(Path(cwd).glob("runs/zoo/cells/*.json"))) < after and p.poll() is None and time.monotonic() < end: time.sleep(.005)
+        p.send_signal(by)
+        err = p.communicate(timeout=60)[1]
+    return p.returncode, err
+
+@pytest.fixture(scope="session")
+def zoo():
+    for column in ("natural", "madry-linf"):
+        try: shipped(column)
+        except ModelMissing as e: pytest.skip(f"{column}: {e}")
+
+@pytest.fixture(scope="session")
+def whole(zoo, tmp_path_factory):
+    "A run that nothing disturbed: its folder, and what it printed."
+    cwd = tmp_path_factory.mktemp("whole")
+    return cwd/"runs"/"zoo", *so_attack("reproduce", *GRID, cwd=cwd)
+
+def test_reproduce_fills_the_table(whole):
+    folder, out, err = whole
+    assert len(cells(folder)) == 2*len(ROWS)
+    assert "madry-linf" in out and "98.8 /" in out and "mnist5k-test[:4]" in out and "verdict mode" in out
+    assert (folder/"table1.png").read_bytes().startswith(b"\x89PNG")
+    assert "| atda-mix | 99.0 / not run |" in (folder/"table1.md").read_text()
+
+def test_cells_say_where_they_come_from(whole):
+    folder, *_ = whole
+    for path in (folder/"cells").glob("*.json"):
+        body = json.loads(path.read_text())
+        config, result = body["config"], body["result"]
+        assert config["data"]["name"] == "mnist5k-test[:4]" and config["data"]["n"] == result["n"] == len(result["verdicts"]) == 4
+        assert config["network"]["sha256"] == shipped(config["column"]).sha256 and config["seed"] == 0
+        assert {"torch", "so_attack", "python"} <= set(result["versions"]) and result["machine"]["cores"] >= 1
+        assert result["low"] <= result["accuracy"] <= result["high"] and result["minutes"] >= 0
+        assert (result["gradients"] == 0) == (config["row"] == "natural")
+
+def test_table1_for_machines(whole):
+    folder, *_ = whole
+    table = json.loads(so_attack("table1", "--json", "--out", folder, cwd=folder)[0])["columns"]
+    assert set(table["madry-linf"]) == set(ROWS) and set(table["madry-linf"]["pgd-l2"]) == {"accuracy", "low", "high", "n", "seeds"}
+    assert table["madry-linf"]["natural"]["n"] == 4 and table["trades-mix"]["so-l2"] is None
+
+def test_killed_twice_and_continued(whole, tmp_path):
+    folder, before = tmp_path/"runs"/"zoo", {}
+    for after in (2, 7):
+        code, _ = stopped("reproduce", *GRID, cwd=tmp_path, by=signal.SIGKILL, after=after)
+        assert code == -signal.SIGKILL and after <= len(list((folder/"cells").glob("*.json"))) < 2*len(ROWS)
+        assert all(p.stat().st_mtime_ns == t for p, t in before.items())       # finished cells were not computed again
+        before = {p: p.stat().st_mtime_ns for p in (folder/"cells").glob("*.json")}
+    so_attack("reproduce", *GRID, cwd=tmp_path)
+    assert cells(folder) == cells(whole[0])
+
+def test_ctrl_c_says_how_to_continue(whole, tmp_path):
+    code, err = stopped("reproduce", *GRID, cwd=tmp_path, by=signal.SIGINT, after=2)
+    assert code == 130 and "Traceback" not in err
+    assert f"`so-attack reproduce {' '.join(GRID)}` continues" in err.splitlines()[-1]
+
+def test_damaged_cells_are_named_and_computed_again(whole, tmp_path):
+    shutil.copytree(whole[0], folder := tmp_path/"copy")
+    half, changed = sorted((folder/"cells").glob("natural_*.json"))[:2]
+    half.write_bytes(half.read_bytes()[:200])
+    changed.write_text(changed.read_text().replace('"n": 4', '"n": 5'))
+    _, err = so_attack("reproduce", *GRID, "--out", folder, cwd=tmp_path)
+    assert half.name in err and changed.name in err and "damaged" in err
+    assert cells(folder) == cells(whole[0])
+
+def test_a_foreign_cell_is_refused(whole, tmp_path):
+    shutil.copytree(whole[0], folder := tmp_path/"copy")
+    a, b = sorted((folder/"cells").glob("natural_*.json"))[:2]
+    a.write_bytes(b.read_bytes())
+    _, err = so_attack("reproduce", *GRID, "--out", folder, cwd=tmp_path, code=2)
+    assert a.name in err and "another configuration" in err
+
+@pytest.mark.parametrize("args, sentence", [
+    (["reproduce", "--columns", "natural,madry-l7"], "unknown column 'madry-l7': the known ones are natural, madry-l2,"),
+    (["reproduce", "--out", "file/x"], "cannot write to file/x"),
+    (["table1"], "there are no results in runs/zoo")])
+def test_mistakes_get_one_sentence(tmp_path, args, sentence):
+    (tmp_path/"file").write_text("")
+    out, err = so_attack(*args, cwd=tmp_path, code=2)
+    assert out == "" and sentence in err and len(err.strip().splitlines()) == 1
+    assert not (tmp_path/"runs").exists()                                      # nothing was begun
+
+def test_models_are_listed(tmp_path):
+    out, _ = so_attack("models", cwd=tmp_path)
+    assert "madry-linf" in out and "trades-linf-official" in out
