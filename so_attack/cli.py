@@ -81,7 +81,7 @@ def _show(p, cells, columns):
 # %% ../nbs/11_cli.ipynb #ca731ad3
 @app.command()
 def reproduce(
-        preset:Annotated[str, typer.Option(help="zoo: the shipped networks, no training. quick: train on 4,000 images first.")]="zoo",
+        preset:Annotated[str, typer.Option(help="zoo: the shipped networks, no training. quick: train on 4,000 images first. full: train on 55,000, hours. paper: the official recipes, for a GPU.")]="zoo",
         columns:Annotated[str, typer.Option(help="Networks, separated by commas. Default: all.")]=None,
         seeds:Annotated[str, typer.Option(help="Seeds, separated by commas.")]="0",
         n:Annotated[int, typer.Option("--n", help="Number of images. Default: the preset's.")]=None,
@@ -101,30 +101,31 @@ def _reproduce(p, folder, seeds, device, fresh):
     import torch
     from so_attack import experiments, report
     torch.set_flush_denormal(True)
-    print(f"Preset {p.name}: {p.about}; {p.n} images, about {p.minutes:g} minutes for all columns on two cores.", file=sys.stderr)
+    print(f"Preset {p.name}: {p.about}; {p.n:,} images{f' ({p.n_so:,} for S-O)' if p.n_so and p.n_so < p.n else ''}, about {p.minutes:g} minutes for all columns on two cores.", file=sys.stderr)
     cells = []
     for cell in experiments.run(p, folder, seeds, device, fresh):
         cells.append(cell)
         if "again" in cell.note or "recomputed" in cell.note: print(f"so-attack: {cell.note}", file=sys.stderr)
-    settings, stored = experiments.stored(folder)
+    _, stored = experiments.stored(folder)
     known = {c.column for c in stored}
     stored += [c for c in cells if c.config is None and c.column not in known]
-    report.write_tables(folder, settings, stored)
+    report.write_tables(folder, p, stored)
     _show(p, cells, p.columns)
     print(f"Written to {folder}: table1.md, table1.json, table1.png, and a file for each cell in cells/.")
     if not any(c.config for c in cells): _fail("none of these networks is at hand, so nothing was run.", 1)
 
 # %% ../nbs/11_cli.ipynb #17a84af9
 @app.command()
-def table1(preset:Annotated[str, typer.Option(help="zoo or quick.")]="zoo",
-           out:Annotated[str, typer.Option(help="Folder with results. Default: runs/PRESET.")]=None,
+def table1(preset:Annotated[str, typer.Option(help="zoo, quick, full or paper.")]="zoo",
+           eps_l2:Annotated[float, typer.Option(help="Radius of the l2 attacks. Default: that of the last run.")]=None,
+           out:Annotated[str, typer.Option(help="Folder with results. Default: runs/PRESET, else results/PRESET of the repository.")]=None,
            json:Annotated[bool, typer.Option("--json", help="Print it for machines.")]=False):
     "Draw Table 1 from stored results."
     with polite():
         from json import dumps
         from so_attack import experiments, report
         experiments.preset(preset)
-        p, cells = experiments.stored(Path(out) if out else Path("runs")/preset)
+        p, cells = experiments.stored(Path(out) if out else experiments.results_dir(preset), eps_l2)
         if json: print(dumps(report.table_json(p, cells), indent=1, ensure_ascii=False))
         else: _show(p, cells, experiments.COLUMNS)
 

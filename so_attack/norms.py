@@ -26,10 +26,10 @@ def per_sample(v:Tensor, # (B,)
     return v.reshape(-1, *[1]*(x.ndim-1))
 
 # %% ../nbs/00_norms.ipynb #1b42f9cf
-def _length_linf(δ): return flat(δ).abs().amax(1)
+def _length_linf(δ): return torch.linalg.vector_norm(flat(δ), math.inf, dim=1)
 
 def _length_l2(δ):
-    top = flat(δ).abs().amax(1)
+    top = _length_linf(δ)
     unit = flat(δ) / torch.where(top > 0, top, 1.)[:, None]
     return top * unit.norm(dim=1)
 
@@ -37,15 +37,15 @@ def _length_l2(δ):
 def _steepest_linf(g): return g.sign()
 
 def _steepest_l2(g):
-    top = per_sample(flat(g).abs().amax(1), g)
+    top = per_sample(_length_linf(g), g)
     unit = g / torch.where(top > 0, top, 1.)
-    return unit / per_sample(flat(unit).norm(dim=1), g).clamp_min(1.)
+    return unit.div_(per_sample(flat(unit).norm(dim=1), g).clamp_min(1.))
 
 # %% ../nbs/00_norms.ipynb #c3874f5b
 def _shrink_linf(δ, eps): return δ.clamp(-eps, eps)
 
 def _shrink_l2(δ, eps):
-    length = per_sample(_length_l2(δ), δ).clamp_min(torch.finfo(δ.dtype).tiny)
+    length = per_sample(flat(δ).norm(dim=1), δ).clamp_min(torch.finfo(δ.dtype).tiny)
     return δ * (eps / length).clamp_max(1.)
 
 # %% ../nbs/00_norms.ipynb #d8669576
@@ -173,8 +173,8 @@ def steepest(g:Tensor, # (B, …) gradient
              norm:str # "linf" or "l2"
             ) -> Tensor: # (B, …), unit length, or 0 where there is no finite, non-zero gradient
     "The unit step that raises a linear function with gradient `g` most: paper, Eqs. (1) and (2)."
-    ok = torch.isfinite(flat(g)).all(1)
-    return NORMS[parse_norm(norm)].steepest(torch.where(per_sample(ok, g), g, 0.))
+    ok = torch.isfinite(_length_linf(g))
+    return NORMS[parse_norm(norm)].steepest(g if ok.all() else torch.where(per_sample(ok, g), g, 0.))
 
 def dual_norm(g:Tensor, # (B, …) gradient
               norm:str # norm of the steps, "linf" or "l2"
@@ -189,7 +189,7 @@ def project(x_adv:Tensor, # (B, …) any point
             norm:str # "linf" or "l2"
            ) -> Tensor: # (B, …) in the eps-ball around x and in [0,1]
     "Π of the paper's Eqs. (1), (2) and (4): shrink into the ball, then clip into the box."
-    return (x + NORMS[parse_norm(norm)].shrink(x_adv - x, eps)).clamp(0, 1)
+    return NORMS[parse_norm(norm)].shrink(x_adv - x, eps).add_(x).clamp_(0, 1)
 
 # %% ../nbs/00_norms.ipynb #82b6114f
 def random_in_ball(seeds:Tensor, # (B,) int64, one seed a sample
