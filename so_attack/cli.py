@@ -111,8 +111,20 @@ def _reproduce(p, folder, seeds, device, fresh):
     stored += [c for c in cells if c.config is None and c.column not in known]
     report.write_tables(folder, p, stored)
     _show(p, cells, p.columns)
-    print(f"Written to {folder}: table1.md, table1.json, table1.png, and a file for each cell in cells/.")
+    drawn = _figures(p, folder, device) if p.name == "zoo" else ""
+    print(f"Written to {folder}: table1.md, table1.json, table1.png, {drawn}and a file for each cell in cells/.")
     if not any(c.config for c in cells): _fail("none of these networks is at hand, so nothing was run.", 1)
+
+def _figures(p, folder, device) -> str:
+    "Figures 1 and 2, where the two networks are at hand that they need."
+    from so_attack import experiments, report
+    data = experiments.judged_on(p)
+    try: about, x_adv = experiments.figure_data(folder, data, device=device)
+    except experiments.ModelMissing: return ""
+    report.figure1(about).savefig(folder/"figure1.png", dpi=110)
+    if not about["examples"]: return "figure1.png, "                            # too few images: none of them was fooled
+    report.figure2(about, x_adv, data).savefig(folder/"figure2.png", dpi=110)
+    return "figure1.png, figure2.png, "
 
 # %% ../nbs/11_cli.ipynb #17a84af9
 @app.command()

@@ -7,6 +7,7 @@ __all__ = ['SCHEDULES', 'norm_of_batch', 'parse_schedule', 'Defence', 'Madry', '
            'Ensemble', 'mean_gap', 'scatter', 'scatter_gap', 'centre_margin', 'Centres', 'ATDA']
 
 # %% ../nbs/05_defenses.ipynb #4041520f
+import math
 from dataclasses import dataclass
 import torch
 import torch.nn as nn
@@ -59,7 +60,9 @@ class Defence:
         return nn.Module()
 
 # %% ../nbs/05_defenses.ipynb #de3d6150
-def _inner(defence, threat): return PGD(threat.norm, threat.eps, defence.steps, step_size=defence.reach*threat.eps/defence.steps, early_stop=False)
+def _inner(defence, threat, scale):
+    steps = max(1, math.ceil(scale*defence.steps))
+    return PGD(threat.norm, threat.eps, steps, step_size=defence.reach*threat.eps/steps, early_stop=False)
 
 @dataclass(frozen=True)
 class Madry(Defence):
@@ -69,7 +72,7 @@ class Madry(Defence):
 
     def attack(self, batch:int=0, scale:float=1.) -> PGD:
         "The attack that this batch is trained against."
-        return _inner(self, self.threat(batch, scale))
+        return _inner(self, self.threat(batch, scale), scale)
 
     def loss(self, model:nn.Module, # the network in training
              x:Tensor, # (B, …) images in [0,1]
@@ -112,16 +115,16 @@ class Trades(Defence):
     reach:float=2.5 # how far the steps go together, in eps
     beta:float=1. # weight of the second demand
 
-    def attack(self, search, x, y, seeds, threat) -> Tensor: # x_adv (B, …)
+    def attack(self, search, x, y, seeds, threat, scale=1.) -> Tensor: # x_adv (B, …)
         "The image in the ball on which `search` differs most from what it says at x."
         start = project(x + .001*gaussian(seeds, x.shape[1:], -1), x, threat.eps, threat.norm)
         with judging(search):
             with torch.no_grad(): z = search(x)
-            return ascend(_inner(self, threat), search, x, y, start, seeds, loss=lambda z_adv, _: divergence(z, z_adv)).x_adv
+            return ascend(_inner(self, threat, scale), search, x, y, start, seeds, loss=lambda z_adv, _: divergence(z, z_adv)).x_adv
 
     def loss(self, model, x, y, batch=0, scale=1., search=None, seeds=None, state=None) -> tuple[Tensor, Tensor]:
         seeds = sample_seeds(len(x), device=x.device) if seeds is None else seeds
-        x_adv = self.attack(search or model, x, y, seeds, self.threat(batch, scale))
+        x_adv = self.attack(search or model, x, y, seeds, self.threat(batch, scale), scale)
         z, z_adv = model(torch.cat([x, x_adv])).chunk(2)
         return F.cross_entropy(z, y) + self.beta*divergence(z, z_adv).mean(), z
 

@@ -6,12 +6,12 @@
 __all__ = ['DEFENCES', 'COLUMNS', 'ROWS', 'PAPER_TABLE1', 'NOTE', 'FULL', 'OFFICIAL', 'QUICK', 'RECIPES', 'PRESETS', 'PROTOCOL',
            'grid_attacks', 'Preset', 'preset', 'judged_on', 'canonical', 'fingerprint', 'data_sha', 'Network',
            'cell_config', 'cell_path', 'write_text', 'Damaged', 'write_cell', 'read_cell', 'machine', 'judge_cell',
-           'shipped', 'train_data', 'trained', 'Cell', 'discard', 'run', 'results_dir', 'stored', 'Entry', 'entries',
-           'accuracies', 'ship']
+           'shipped', 'train_data', 'trained', 'Cell', 'discard', 'run', 'kept', 'results_dir', 'stored', 'Entry',
+           'entries', 'gradient_lengths', 'fooling_examples', 'trades_network', 'figure_data', 'accuracies', 'ship']
 
 # %% ../nbs/08_experiments.ipynb #b02d6db0
 import hashlib, json, os, platform, shutil, time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +19,9 @@ from typing import Callable
 import torch
 from tqdm.auto import tqdm
 from . import __version__
+from .norms import sample_seeds
 from .data import Data, mnist, mnist5k
-from .models import NETWORKS, ModelMissing, load_model, model_file, model_names, read_weights, sha256_of, zoo_manifest
+from .models import NETWORKS, fast_twin, ModelMissing, load_model, model_file, model_names, read_weights, sha256_of, zoo_manifest
 from .attacks import PGD, SecondOrder
 from .defenses import ATDA, Ensemble, Madry, Natural, Trades
 from .training import CHECKPOINT, TrainConfig, checkpoint_info, new_network, recipe_of, static_networks, train
@@ -57,9 +58,10 @@ def _columns(cls, config, network="MadryNet", **settings): # column -> (network,
 
 FULL = {"natural": ("MadryNet", Natural(), TrainConfig(epochs=6))} | {
     "madry-l2": ("MadryNet", Madry("l2", steps=5), TrainConfig(epochs=5)),
-    "madry-linf": ("MadryNet", Madry("linf"), TrainConfig(epochs=15, lr=1.5e-3)),
+    "madry-linf": ("MadryNet", Madry("linf"), TrainConfig(epochs=14, lr=1.75e-3)),
     "madry-mix": ("MadryNet", Madry("mix", steps=5), TrainConfig(epochs=6))} | {
-    **_columns(Trades, TrainConfig(epochs=8), "SmallCNN"), **_columns(Ensemble, TrainConfig(epochs=8)), **_columns(ATDA, TrainConfig(epochs=8))}
+    **_columns(Trades, TrainConfig(epochs=6, lr=1.5e-3), "SmallCNN"), "trades-linf": ("SmallCNN", Trades("linf"), TrainConfig(epochs=8, lr=1.5e-3)),
+    **_columns(Ensemble, TrainConfig(epochs=5)), **_columns(ATDA, TrainConfig(epochs=5))}
 
 _plain = dict(ramp=0., precision="float32", schedule="constant")
 OFFICIAL = {"natural": ("MadryNet", Natural(), TrainConfig(91, 50, 1e-4, **_plain)),
@@ -253,7 +255,7 @@ def _trained(network, defence, config, data, out, column, device, progress, from
     folder = out/"networks"/f"{column}_s{config.seed}_{fingerprint(identity)[:16]}"
     about, note = _finished(folder)
     if about is None:
-        static = static_networks(defence, data, config, out/"networks"/f"static_s{config.seed}_{data.name}_{config.epochs}", device, progress)
+        static = static_networks(defence, data, config, out/"networks"/f"static_{fingerprint([asdict(config), identity['data_sha256']])[:16]}", device, progress)
         r = train(new_network(network, config.seed).to(device), defence, data, config, folder, progress, static)
         about = _finish(folder, r.model, {"network": network, "recipe": recipe, "minutes": round(r.minutes, 2), "cpu_minutes": round(r.cpu_minutes, 2), "train_accuracy": r.history[-1]["accuracy"],
                                           "machine": machine(), "torch": torch.__version__})
@@ -379,12 +381,16 @@ def run(p:Preset, # what to judge: see `preset`
                     yield cell
 
 # %% ../nbs/08_experiments.ipynb #f13c0895
+def kept() -> Path:
+    "results/ of the checkout; a folder that does not exist elsewhere."
+    return (Path(__file__).resolve().parent.parent if "__file__" in globals() else Path.cwd().parent)/"results"
+
 def results_dir(preset:str # name of a preset
                ) -> Path:
     "runs/PRESET of the present folder; where nothing has been run there, results/PRESET of the checkout."
     here = Path("runs")/preset
-    kept = (Path(__file__).resolve().parent.parent if "__file__" in globals() else Path.cwd().parent)/"results"/preset
-    return kept if (kept/"run.json").exists() and not (here/"run.json").exists() else here
+    there = kept()/preset
+    return there if (there/"run.json").exists() and not (here/"run.json").exists() else here
 
 # %% ../nbs/08_experiments.ipynb #bd8190f8
 def stored(out, # a folder that `run` has written to
@@ -420,6 +426,48 @@ def entries(cells # Cells, also those that were not run
         if c.result is not None: places.setdefault(c.column, {}).setdefault(c.row, []).append(c)
     return {column: {row: Entry(Estimate(round(sum(c.result["robust"] for c in cs)/len(cs)), cs[0].result["n"]), len(cs), tuple(cs))
                      for row, cs in rows.items()} for column, rows in places.items()}
+
+# %% ../nbs/08_experiments.ipynb #9c599428
+def gradient_lengths(model, attack, data:Data, seed:int=0) -> list: # one dict a step: mean, median
+    "Length of the gradient that the attack climbs, at each of its steps, over the images."
+    trace = []
+    attack(fast_twin(model, data.x) if attack.noise else model, data.x, data.y, sample_seeds(len(data), torch.Generator().manual_seed(seed)), trace)
+    return [{"mean": t["grad_norm"].mean().item(), "median": t["grad_norm"].median().item()} for t in trace]
+
+def fooling_examples(model, attack, data:Data, count:int=8, seed:int=0) -> tuple[list, torch.Tensor]: # one dict an image; (count, …) adversarial images
+    "Random ones of the examples that fool the model: drawn by `seed`, not chosen."
+    v = evaluate(model, {"so": attack}, data.x, data.y, seed=seed, progress=False, keep_examples=True)
+    rows = v.frame[v.frame.attack == "so"].set_index("sample")
+    fooled = rows.index[rows.verdict == "fooled"].tolist()
+    pick = [fooled[i] for i in torch.randperm(len(fooled), generator=torch.Generator().manual_seed(seed))[:count]]
+    return [{"sample": i, "label": int(rows.label[i]), "prediction": int(rows.prediction[i]), "distance": float(rows.distance[i])} for i in pick], v.examples["so"][pick]
+
+# %% ../nbs/08_experiments.ipynb #60a8b49c
+def trades_network() -> Network:
+    "The published TRADES network; else the zoo's; ModelMissing where there is none."
+    try: return shipped("trades-linf-official")
+    except ModelMissing: return shipped("trades-linf")
+
+def figure_data(out, data:Data, eps:float=4., count:int=8, device="cpu") -> tuple[dict, torch.Tensor]: # what was computed; adversarial images
+    "What Figures 1 and 2 show; computed once and kept in out/figures_HASH.safetensors."
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import save_file
+    natural, trades = shipped("natural"), trades_network()
+    data, pgd, so = data[:100], PGD.paper("l2", eps), SecondOrder.paper("l2", eps)
+    config = {"protocol": PROTOCOL, "natural": natural.sha256, "trades": trades.sha256, "network": trades.name, "data": data.name, "sha256": data_sha(data), "attacks": [pgd.to_json(), so.to_json()], "count": count}
+    path = Path(out)/f"figures_{fingerprint(config)[:16]}.safetensors"
+    try:
+        with safe_open(path, "pt") as f: return json.loads(f.metadata()["about"]), f.get_tensor("x_adv")
+    except (OSError, SafetensorError): pass
+    model = trades.load(device)
+    curves = {"natural + PGD": gradient_lengths(natural.load(device), pgd, data), "TRADES + PGD": gradient_lengths(model, pgd, data), "TRADES + S-O": gradient_lengths(model, so, data)}
+    examples, x_adv = fooling_examples(model, so, data[:40], count)
+    about = {"config": config, "curves": curves, "examples": examples}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    save_file({"x_adv": x_adv.contiguous()}, temp, metadata={"about": json.dumps(about)})
+    os.replace(temp, path)
+    return about, x_adv
 
 # %% ../nbs/08_experiments.ipynb #01dbab4b
 def accuracies(model, n:int, # images for the attacks

@@ -93,12 +93,15 @@ def checkpoint_info(path:Path) -> dict:
     with safe_open(path, "pt") as f: return json.loads(f.metadata()["info"])
 
 def load_checkpoint(path:Path, modules:dict, optimizer):
-    "Put weights, states and moments back."
+    "Put weights, states and moments back, each in the memory layout that it had: a fused optimizer walks through memory."
     from safetensors.torch import load_file
-    tensors, moments = load_file(path), {}
+    tensors, moments, weights = load_file(path), {}, [p for group in optimizer.param_groups for p in group["params"]]
     for name, m in modules.items(): m.load_state_dict({k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
     for k in tensors:
-        if k.startswith("moments."): moments.setdefault(int(k.split(".")[1]), {})[k.split(".")[2]] = tensors[k]
+        if not k.startswith("moments."): continue
+        number, name = int(k.split(".")[1]), k.split(".")[2]
+        same_shape = tensors[k].shape == weights[number].shape
+        moments.setdefault(number, {})[name] = torch.empty_like(weights[number]).copy_(tensors[k]) if same_shape else tensors[k]
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
 # %% ../nbs/06_training.ipynb #cb7a7866
@@ -140,7 +143,8 @@ class TrainResult:
 
 def recipe_of(defence, config:TrainConfig, data:Data, network:str) -> dict:
     "Everything that determines the result of a training run, as JSON."
-    return {"network": network, "defence": {"name": type(defence).__name__, **asdict(defence)}, "config": asdict(config), "data": data.name, "images": len(data)}
+    recipe = {"network": network, "defence": {"name": type(defence).__name__, **asdict(defence)}, "config": asdict(config), "data": data.name, "images": len(data)}
+    return json.loads(json.dumps(recipe))                                      # as it will be read again
 
 # %% ../nbs/06_training.ipynb #babbb6f5
 def train(model:nn.Module, # the network, on the device where it is to be trained
@@ -149,6 +153,7 @@ def train(model:nn.Module, # the network, on the device where it is to be traine
           config:TrainConfig=TrainConfig(),
           out:str | Path | None=None, # folder for checkpoints; a run found there is continued
           progress:bool=True, # show a bar, where there is a terminal
+          watch=None, # (model in eval mode) -> dict, asked after each epoch; what it says joins the history
           static=None # the networks that `defence.static` names, in eval mode; None: they are trained first, in out/static
          ) -> TrainResult:
     "Train `model` with `defence`; ValueError if `out` holds another run's checkpoint."
@@ -170,7 +175,9 @@ def train(model:nn.Module, # the network, on the device where it is to be traine
     with tqdm(total=config.epochs*per_epoch, initial=len(history)*per_epoch, disable=None if progress else True, desc=defence.name) as bar, torch.random.fork_rng(devices=[]):
         for epoch in range(len(history), config.epochs):
             torch.manual_seed(1_000_003*config.seed + epoch)                   # dropout
-            history.append(run_epoch(model, defence, data, config, epoch, optimizer, search, state, bar))
+            line = run_epoch(model, defence, data, config, epoch, optimizer, search, state, bar)
+            if watch: line |= watch(model.eval()); model.train()
+            history.append(line)
             if path: save_checkpoint(path, modules, optimizer, {"recipe": recipe, "history": history})
     return TrainResult(model.eval(), history, recipe)
 

@@ -25,12 +25,12 @@ def cells(folder):
         found[path.name] = {k: body["result"][k] for k in ("robust", "n", "verdicts", "gradients", "invalid")}
     return found
 
-def stopped(*args, cwd, by, after):
-    "Start the command, stop it with a signal once `after` cells are on disk; (return code, stderr)."
+def stopped(*args, cwd, by, after=1, files="runs/zoo/cells/*.json"):
+    "Start the command, stop it with a signal once `after` cells (or other `files`) are on disk; (return code, stderr)."
     listens = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)             # a job in the background inherits deafness to Ctrl-C
     with subprocess.Popen([*COMMAND, *map(str, args)], cwd=cwd, env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=listens) as p:
         end = time.monotonic() + 240
-        while len(list(Path(cwd).glob("runs/zoo/cells/*.json"))) < after and p.poll() is None and time.monotonic() < end: time.sleep(.005)
+        while len(list(Path(cwd).glob(files))) < after and p.poll() is None and time.monotonic() < end: time.sleep(.005)
         p.send_signal(by)
         err = p.communicate(timeout=60)[1]
     return p.returncode, err
@@ -80,6 +80,27 @@ def test_killed_twice_and_continued(whole, tmp_path):
         before = {p: p.stat().st_mtime_ns for p in (folder/"cells").glob("*.json")}
     so_attack("reproduce", *GRID, cwd=tmp_path)
     assert cells(folder) == cells(whole[0])
+
+def test_training_killed_twice_and_continued(tmp_path_factory):
+    "Killed in the middle of a training, and again while the trained network is judged: the same weights and verdicts as without."
+    args, ran = ["reproduce", "--preset", "quick", "--n", "4", "--columns", "natural"], []
+    for files in ((), ("runs/quick/networks/*/checkpoint.safetensors", "runs/quick/cells/*.json")):
+        cwd = tmp_path_factory.mktemp("train")
+        for wait_for in files: assert stopped(*args, cwd=cwd, by=signal.SIGKILL, files=wait_for)[0] == -signal.SIGKILL
+        so_attack(*args, cwd=cwd)
+        network, = (cwd/"runs"/"quick").glob("networks/*/network.safetensors")
+        ran.append((network.read_bytes(), cells(cwd/"runs"/"quick")))
+    assert ran[0] == ran[1] and len(ran[0][1]) == len(ROWS)
+
+def test_a_full_disk_leaves_nothing_broken(whole, tmp_path):
+    "The file system has room for nothing more (a limit on file size stands in for it): one sentence, and what is on disk is whole."
+    import resource
+    limit = lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500)))
+    r = subprocess.run([*COMMAND, "reproduce", *GRID, "--out", "here"], cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=300, preexec_fn=limit)
+    assert r.returncode == 2 and "Traceback" not in r.stderr and "File too large" in r.stderr.splitlines()[-1]
+    assert not [p for p in (tmp_path/"here").rglob("*") if p.is_file() and p.name != "run.json"]
+    so_attack("reproduce", *GRID, "--out", "here", cwd=tmp_path)
+    assert cells(tmp_path/"here") == cells(whole[0])
 
 def test_ctrl_c_says_how_to_continue(whole, tmp_path):
     code, err = stopped("reproduce", *GRID, cwd=tmp_path, by=signal.SIGINT, after=2)
