@@ -1,0 +1,151 @@
+"The documentation site: built once from the stored notebooks, then every page in a real browser."
+import ast, html.parser, importlib.util, re, shutil, sys, time
+from pathlib import Path
+from urllib.parse import unquote
+import pytest
+from browser import browser, chromium
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ["api"] + [re.sub(r"^\d+[a-z]?_", "", p.stem) for p in sorted((ROOT/"nbs").glob("*.ipynb"))]
+
+@pytest.fixture(scope="session")
+def docs():
+    "The builder, which is a script and no module."
+    for name in ("jinja2", "markdown_it", "mdit_py_plugins", "pygments"): pytest.importorskip(name)
+    spec = importlib.util.spec_from_file_location("docs", ROOT/".ci"/"docs.py")
+    module = sys.modules["docs"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    try: module.katex()
+    except SystemExit as e: pytest.skip(str(e))
+    return module
+
+@pytest.fixture(scope="session")
+def site(docs, tmp_path_factory):
+    out, start = tmp_path_factory.mktemp("docs")/"site", time.monotonic()
+    docs.build(out)
+    assert time.monotonic() - start < 60
+    return out
+
+@pytest.fixture(scope="session")
+def tab(site):
+    if not chromium(): pytest.skip("needs a Chromium on PATH (Debian: apt-get install chromium)")
+    with browser() as b: yield b
+
+class Links(html.parser.HTMLParser):
+    "What a page refers to, and what it may be referred to by."
+    def __init__(self, text):
+        super().__init__()
+        self.to, self.ids, self.loads = [], [], []
+        self.feed(text)
+    def handle_starttag(self, tag, attrs):
+        a = dict(attrs)
+        if "id" in a: self.ids.append(a["id"])
+        if tag == "a" and "href" in a: self.to.append(a["href"])
+        if "src" in a: self.loads.append(a["src"])
+        if tag == "link": self.loads.append(a["href"])
+
+@pytest.fixture(scope="session")
+def links(site): return {p.name: Links(p.read_text(encoding="utf8")) for p in site.glob("*.html")}
+
+def test_every_notebook_has_a_page(links): assert sorted(links) == sorted(f"{p}.html" for p in PAGES)
+
+def test_links_lead_somewhere(site, links):
+    broken = []
+    for page, found in links.items():
+        for to in found.to + found.loads:
+            if re.match(r"[a-z]+:", to): continue
+            path, _, anchor = to.partition("#")
+            if path and not (site/path).is_file() or anchor and unquote(anchor) not in links[path or page].ids: broken.append(f"{page}: {to}")
+    assert not broken
+
+def test_links_into_the_repository_lead_somewhere(docs, links):
+    ours = {to.removeprefix(docs.BLOB + "/") for found in links.values() for to in found.to if to.startswith(docs.BLOB)}
+    assert ours and not [to for to in ours if not (ROOT/unquote(to).partition("#")[0]).exists()]
+
+def test_anchors_are_unique(links): assert not [(page, i) for page, found in links.items() for i in set(found.ids) if found.ids.count(i) > 1]
+
+def test_nothing_is_loaded_from_elsewhere(site, links):
+    assert not [src for found in links.values() for src in found.loads if re.match(r"(?!data:)[a-z]*:?//|https?:", src)]
+    assert not re.search(r"url\(\s*['\"]?(?:https?:)?//|@import", "".join(p.read_text(encoding="utf8") for p in site.rglob("*.css")))
+
+def test_every_exported_name_has_an_entry(links):
+    missing = []
+    for path in sorted((ROOT/"so_attack").glob("[!_]*.py")):
+        tree = ast.parse(path.read_text(encoding="utf8"))
+        names = next(ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "__all__")
+        page = re.sub(r"^\d+[a-z]?_", "", re.search(r"nbs/(\S+)\.ipynb", path.read_text(encoding="utf8"))[1])
+        missing += [f"{path.stem}.{name}" for name in names if name not in links[f"{page}.html"].ids or f"{page}.html#{name}" not in links["api.html"].to]
+    assert not missing
+
+def test_docments_are_shown(site):
+    page = (site/"attacks.html").read_text(encoding="utf8")
+    entry = page[page.index('id="SecondOrder"'):page.index("</section>", page.index('id="SecondOrder"'))]
+    for part in ("samples=20", "noisy gradients a step", "eps", "restarts", "so_attack/attacks.py#L"): assert part in entry
+
+def test_prose_links_to_entries(links): assert "attacks.html#PGD" in {to for found in links.values() for to in found.to}
+
+def test_a_dead_link_stops_the_build(docs, tmp_path, monkeypatch):
+    nbs = tmp_path/"nbs"
+    shutil.copytree(ROOT/"nbs"/"images", nbs/"images")
+    (nbs/"index.ipynb").write_text('{"cells": [{"cell_type": "markdown", "source": "# so\\n\\n> it\\n\\nsee [this](00_gone.ipynb)"}]}')
+    monkeypatch.setattr(docs, "NBS", nbs)
+    with pytest.raises(SystemExit, match="00_gone.ipynb leads nowhere"): docs.build(tmp_path/"out")
+
+# ---- in the browser -----------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page(page, site, tab):
+    "No complaint, every picture there, every formula set, and no scrolling sideways on a phone."
+    tab.complaints.clear()
+    tab.size(1280, 900)
+    tab.open(f"{(site/page).as_uri()}.html")
+    tab.run("Promise.all([...document.images].map(i => { i.loading = 'eager'; return i.decode() }))")
+    assert tab.run("[...document.images].filter(i => !i.naturalWidth || !i.alt).map(i => i.src)") == []
+    assert tab.run("[...document.querySelectorAll('.math')].filter(m => !m.querySelector('.katex') || m.querySelector('.katex-error')).map(m => m.textContent)") == []
+    assert tab.run("[...document.querySelectorAll('main p, main li, main td')].filter(e => !e.closest('pre')).map(e => [...e.childNodes].filter(n => n.nodeType === 3).map(n => n.data).join('')).filter(t => /\\$[^$]+\\$|\\\\(frac|lVert|nabla)/.test(t))") == []
+    for width, phone in ((1280, False), (800, False), (375, True)):
+        tab.size(width, 800, phone)
+        assert tab.run("document.documentElement.scrollWidth") <= width, f"scrolls sideways at {width} pixels: " + str(tab.run(
+            f"[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > {width} + 1 && !e.closest('.scroll, pre, .math')).map(e => e.outerHTML.slice(0, 120))"))
+    assert tab.complaints == []
+
+@pytest.fixture
+def front(site, tab):
+    tab.complaints.clear()
+    tab.size(1280, 900)
+    tab.open((site/"index.html").as_uri())
+    tab.run("localStorage.clear()")
+    tab.open((site/"index.html").as_uri())
+    yield tab
+    assert tab.complaints == []
+
+def test_search(front):
+    front.run("document.dispatchEvent(new KeyboardEvent('keydown', {key: '/', bubbles: true}))")
+    assert front.run("document.querySelector('#ui-search').open")
+    front.run("{ const f = document.querySelector('#ui-search input'); f.value = 'SecondOrder'; f.dispatchEvent(new Event('input')) }")
+    assert front.run("document.querySelector('#ui-search li a').getAttribute('href')") == "attacks.html#SecondOrder"
+    front.run("{ const f = document.querySelector('#ui-search input'); f.value = 'vanished gradient'; f.dispatchEvent(new Event('input')) }")
+    assert front.run("document.querySelectorAll('#ui-search li mark').length") > 1
+    front.run("{ const f = document.querySelector('#ui-search input'); f.value = 'zzzz'; f.dispatchEvent(new Event('input')) }")
+    assert front.run("document.querySelector('#ui-search ol').textContent") == "Nothing found"
+
+def test_dark(front, site):
+    colour = "getComputedStyle(document.body).backgroundColor"
+    before = front.run(colour)
+    front.run("document.querySelector('#ui-theme').click()")
+    dark = front.run(colour)
+    assert dark != before
+    front.open((site/"norms.html").as_uri())
+    assert front.run(colour) == dark, "the choice is forgotten on the next page"
+    front.run("document.querySelector('#ui-theme').click()")
+    assert front.run(colour) == before
+
+def test_menu_on_a_phone(front):
+    front.size(375, 800, True)
+    shown = "getComputedStyle(document.querySelector('#ui-sidebar')).display"
+    assert front.run(shown) == "none"
+    front.run("document.querySelector('#ui-menu').click()")
+    assert front.run(shown) == "block" and front.run("document.querySelectorAll('#ui-sidebar a').length") > 10
+
+def test_the_result_comes_first(front):
+    assert front.run("(i => i && i.getBoundingClientRect().top)(document.querySelector('main img'))") < 900
