@@ -5,7 +5,7 @@
 
 Formulas are set by KaTeX, which npm brings once and the user's cache folder keeps.
 """
-import argparse, ast, base64, builtins, html, io, json, re, shutil, struct, subprocess, tarfile, tempfile, tokenize
+import argparse, ast, base64, builtins, html, io, json, re, shutil, struct, subprocess, tarfile, tempfile, tokenize, unicodedata
 from configparser import ConfigParser
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,13 @@ COLAB = "https://colab.research.google.com/github/" + "/".join(BLOB.split("/")[3
 def esc(text): return html.escape(str(text), quote=True)
 def plain(markup): return html.unescape(re.sub(r"<[^>]+>", "", markup)).strip()
 def slug(text): return re.sub(r"[^\w.]+", "-", plain(text).lower()).strip("-") or "section"
+
+def spoken(tex):
+    "TeX for the search: Greek letters as letters, no commands and no braces."
+    def letter(m):
+        try: return unicodedata.lookup("GREEK SMALL LETTER " + m[1].removeprefix("var").upper())
+        except KeyError: return " "
+    return re.sub(r"[{}$^_]", "", re.sub(r"\\([A-Za-z]+|.)", letter, tex))
 
 # ---- what the library exports, read from the source -----------------------------------------------------------------------------------
 
@@ -135,7 +142,6 @@ class Page:
     title:str = ""
     subtitle:str = ""
     module:str = ""
-    body:list = field(default_factory=list)
     toc:list = field(default_factory=list)
     sections:list = field(default_factory=list)   # for the search: [anchor, heading, words]
     anchors:set = field(default_factory=set)
@@ -270,7 +276,9 @@ class Site:
         return name
 
     def words(self, markup):
-        self.here.sections[-1][2] += " " + re.sub(r"\s+", " ", plain(re.sub(r"<(h\d)\b.*?</\1>", "", markup, flags=re.S)))
+        "Add what a reader could search for."
+        text = re.sub(r'(?s)<(\w+) class="math.*?</\1>', lambda m: spoken(m[0]), re.sub(r"(?s)<(h\d)\b.*?</\1>", "", markup))
+        self.here.sections[-1][2] += " " + re.sub(r"\s+", " ", plain(text))
 
     def inline(self, text): return self.md.renderInline(text) if text else ""
 
@@ -278,17 +286,16 @@ class Site:
 
     def entry(self, e, level=3):
         "Name, signature, sentence, and the table of docments."
-        self.here.anchors.add(e.name)
         shown = esc(e.signature).replace(esc(e.name), f"<b>{esc(e.name)}</b>", 1)
         kind, doc = e.returns
         rows = [p for p in e.params if p[0] != "*"]
         table = self.params(rows + [("returns", kind, None, doc)]*bool(kind or doc)) if doc or any(p[3] for p in rows) else ""
-        gives = f' <span class="gives">→ {esc(kind)}</span>' if kind and not table else ""
+        gives = f'<span class="gives">→ {esc(kind)}</span>' if kind and not table else ""
         source = f'<a class="source" href="{BLOB}/{LIB}/{e.module}.py#L{e.line}">source</a>' if e.module else ""
         members = "".join(self.entry(m, 4) for m in e.members)
         body = f'<p>{self.inline(e.doc)}</p>' if e.doc else ""
         return (f'<section class="entry {e.kind}" id="{esc(e.name)}"><div class="head"><span class="kind">{e.kind}</span><code class="signature">{shown}</code>{gives}'
-                f'<span class="links">{source} <a class="here" href="#{esc(e.name)}" aria-label="Link to {esc(e.name)}">#</a></span></div>{body}{table}'
+                f'<span class="links"><a class="here" href="#{esc(e.name)}" aria-label="Link to {esc(e.name)}">#</a> {source}</span></div>{body}{table}'
                 + (f'<details class="members"><summary>{len(e.members)} method{"s" if len(e.members) > 1 else ""} and propert{"ies" if len(e.members) > 1 else "y"}</summary>{members}</details>' if members else "") + "</section>\n")
 
     def params(self, rows):
@@ -329,7 +336,6 @@ class Site:
         if exported:
             cards = "".join(self.entry(e) for e in c["entries"] if e.kind != "value" or e.doc)
             marks = "".join(f'<span id="{esc(e.name)}"></span>' for e in c["entries"] if e.kind == "value" and not e.doc)
-            self.here.anchors |= {e.name for e in c["entries"]}
             code = f'{marks}{cards}<details class="source" open><summary>Code</summary>{code}</details>'
         alt = words.get("fig-cap") or words.get("fig-alt") or f"Figure: {self.here.sections[-1][1]}"
         shown = [] if words.get("output", "").strip() == "false" else join_streams(c.get("outputs", []))
@@ -343,9 +349,10 @@ class Site:
     def render(self, page):
         self.here = page
         page.sections.append(["", page.title, page.subtitle])
-        page.anchors.add("top")
-        page.body = [self.cell(c) for c in page.cells]
-        return "".join(page.body)
+        page.anchors = {"top"} | {m.name for e in page.entries for m in (e, *e.members)}
+        body = "".join(self.cell(c) for c in page.cells)
+        if page.path.stem == "index" and (first := re.search(r"<p><img [^>]*></p>\n?", body)): body = first[0] + body.replace(first[0], "", 1)   # the result before anything else
+        return body
 
     def write(self):
         self.out.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
 "A headless Chromium, spoken to over a pair of pipes in the DevTools protocol: no driver, no library."
-import base64, itertools, json, os, select, shutil, subprocess, tempfile, time
+import base64, itertools, json, os, select, shutil, subprocess, sys, tempfile, time
 from contextlib import contextmanager
 
 def chromium(): return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None)
@@ -67,7 +67,8 @@ def browser():
         (theirs, send), (receive, answer) = os.pipe(), os.pipe()
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking", "--disable-component-update",
                    "--disable-extensions", "--allow-file-access-from-files", "--hide-scrollbars", f"--user-data-dir={profile}", "--remote-debugging-pipe"]
-        process = subprocess.Popen(["sh", "-c", f'exec "$0" "$@" 3<&{theirs} 4>&{answer}', chromium(), *options], pass_fds=(theirs, answer), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wire = f"import os, sys; a, b = (os.dup(os.dup(n)) for n in ({theirs}, {answer})); os.dup2(a, 3); os.dup2(b, 4); os.execv(sys.argv[1], sys.argv[1:])"
+        process = subprocess.Popen([sys.executable, "-ISc", wire, chromium(), *options], pass_fds=(theirs, answer), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(theirs); os.close(answer)
         try: yield Browser(send, receive)
         finally: process.terminate(); process.wait(10); os.close(send); os.close(receive)

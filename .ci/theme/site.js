@@ -21,7 +21,7 @@ function reveal() {                                    // a link may lead into s
 }
 addEventListener("hashchange", reveal); reveal()
 
-const links = new Map(all("aside a").map(a => [a.hash.slice(1), a]))
+const links = new Map(all("aside a").map(a => [decodeURIComponent(a.hash.slice(1)), a]))
 const watch = new IntersectionObserver(seen => seen.filter(s => s.isIntersecting).forEach(s => { links.forEach(a => a.className = ""); links.get(s.target.id).className = "seen" }), { rootMargin: "-60px 0px -75% 0px" })
 links.forEach((a, id) => watch.observe(document.getElementById(id)))
 
