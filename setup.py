@@ -17,7 +17,7 @@ setup(
     long_description=readme.read_text(encoding="utf8") if readme.exists() else cfg["description"],
     long_description_content_type="text/markdown",
     packages=find_packages(include=[cfg["lib_name"], cfg["lib_name"]+".*"]),
-    package_data={cfg["lib_name"]: ["py.typed"]}, zip_safe=False,
+    package_data={cfg["lib_name"]: ["py.typed", "templates/*.html"]}, zip_safe=False,
     python_requires=">="+cfg["min_python"], install_requires=lines("requirements"),
     extras_require={key.removesuffix("_requirements"): lines(key) for key in cfg if key.endswith("_requirements")},
     entry_points={"console_scripts": cfg["console_scripts"].splitlines()},

@@ -50,6 +50,7 @@ def mean_gradient(model:nn.Module, # maps (B,…) to (B,K) logits
                  ) -> tuple[Tensor, Tensor, Tensor]: # mean gradient (B,…), mean loss (B,), logits at the last point (B,K)
     "(1/n) Σₖ ∇ₓL(x + uₖ, y) with uₖ ~ N(0, σ²I): paper, Eq. (4)."
     if sigma == 0: return input_gradient(model, x, y, loss)
+    if seeds is None: seeds = sample_seeds(len(x), device=x.device)
     g_sum, loss_sum = torch.zeros_like(x), torch.zeros_like(x[:, 0].reshape(len(x), -1)[:, 0])
     for k in range(samples):
         u = gaussian(seeds, x.shape[1:], draw + k).to(x.dtype)
@@ -120,9 +121,12 @@ class PGD:
     loss:str="ce" # "ce" or "margin"
     early_stop:bool=True # a fooled sample leaves the batch; False: all steps, last iterate
     clip_last:bool=False # clip to [0,1] after the last step only, as the paper's ℓ2 code does
-    noise, samples = 0., 1
+    samples = 1
 
     def __post_init__(self): _check_settings(self)
+
+    @property
+    def noise(self) -> float: return 0. # standard deviation of the noise in which gradients are taken
 
     @property
     def step(self) -> float: # the length of a step that will be taken
@@ -147,8 +151,11 @@ class PGD:
     @classmethod
     def paper(cls, norm:str, eps:float) -> "PGD":
         "The published settings: 40 steps from x, last iterate scored."
-        linf = parse_norm(norm) == "linf"
-        return cls(norm, eps, 40, step_size=.01 if linf else None, random_start=False, early_stop=False, clip_last=not linf)
+        return cls(norm, eps, **_published(norm))
+
+def _published(norm) -> dict:
+    linf = parse_norm(norm) == "linf"
+    return dict(steps=40, step_size=.01 if linf else None, random_start=False, early_stop=False, clip_last=not linf)
 
 # %% ../nbs/04_attacks.ipynb #55ecf06a
 _SHORT = {"PGD": "pgd", "FGSM": "fgsm", "SecondOrder": "so"}
@@ -190,7 +197,7 @@ class SecondOrder(PGD):
     @classmethod
     def paper(cls, norm:str, eps:float) -> "SecondOrder":
         "The published settings: 20 samples, σ = 0.15 (ℓ2) or 0.1 (ℓ∞), 40 steps from x, last iterate scored."
-        return replace(super().paper(norm, eps), samples=20, sigma=_SIGMA[parse_norm(norm)])
+        return cls(norm, eps, samples=20, sigma=_SIGMA[parse_norm(norm)], **_published(norm))
 
 # %% ../nbs/04_attacks.ipynb #137bf0be
 def run(attack:PGD, # or FGSM, SecondOrder

@@ -191,6 +191,8 @@ def centre_margin(z:Tensor, # (B, K) logits
 
 class Centres(nn.Module):
     "The class centres of ATDA, as a buffer."
+    c:Tensor # (K, K)
+
     def __init__(self, classes:int):
         super().__init__()
         self.register_buffer("c", torch.zeros(classes, classes))

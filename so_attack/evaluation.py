@@ -8,6 +8,7 @@ __all__ = ['wilson', 'Estimate', 'Seen', 'judge', 'check_example', 'search', 'Ve
 
 # %% ../nbs/07_evaluation.ipynb #a7735e1e
 from dataclasses import dataclass
+from typing import Any
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -105,8 +106,8 @@ def search(attack, # has .run(model, x, y, seeds) -> Search
 @dataclass(frozen=True, eq=False)
 class Verdicts:
     "One row a sample and attack; accuracies, and their union."
-    frame:object # pandas DataFrame: sample, attack, verdict, label, prediction, margin, distance, gradients, fast
-    examples:dict | None=None # attack -> (N, …) images, when they were kept
+    frame:Any # pandas DataFrame: sample, attack, verdict, label, prediction, margin, distance, gradients, fast
+    examples:Any=None # dict attack -> (N, …) images, when they were kept
 
     @property
     def names(self) -> list[str]: return list(dict.fromkeys(self.frame.attack))
@@ -197,7 +198,8 @@ def evaluate(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given bac
         done = []
         for first, name in tqdm(jobs, "evaluate", disable=None if progress else True, leave=False):
             part = slice(first, first + batch_size)
-            done.append(_judged(name, attacks[name], model, twin, *(t[part].to(device) for t in (x, y, seeds)), first))
+            images, labels, noise = (t[part].to(device) for t in (x, y, seeds))
+            done.append(_judged(name, attacks[name], model, twin, images, labels, noise, first))
     return _collect(done, list(attacks), keep_examples)
 
 # %% ../nbs/07_evaluation.ipynb #9fb6a18f

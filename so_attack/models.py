@@ -47,7 +47,7 @@ class SmallCNN(nn.Module):
         self.classifier = nn.ModuleDict({"fc1": fc(64*4*4, 200), "drop": nn.Dropout(dropout), "fc2": fc(200, 200), "fc3": fc(200, 10)})
         for m in self.modules():
             if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight)
-        nn.init.zeros_(self.classifier["fc3"].weight); nn.init.zeros_(self.classifier["fc3"].bias)
+        for p in self.classifier["fc3"].parameters(): nn.init.zeros_(p)
 
     def forward(self, x:Tensor # (B, 1, 28, 28) in [0,1]
                ) -> Tensor: # (B, 10) logits
@@ -152,7 +152,7 @@ class Twin(nn.Module):
     "A low-precision copy that takes and returns float32; its gradient with respect to x is float32 too."
     def __init__(self, model:nn.Module, dtype:torch.dtype=torch.bfloat16):
         super().__init__()
-        self.dtype, self.net = dtype, copy.deepcopy(model).to(dtype=dtype, memory_format=torch.channels_last).requires_grad_(False)
+        self.dtype, self.net = dtype, copy.deepcopy(model).to(dtype).to(memory_format=torch.channels_last).requires_grad_(False)
         for m in self.net.modules():
             if _ThinConv.suits(m): m.__class__ = _ThinConv
 
@@ -165,7 +165,7 @@ class Twin(nn.Module):
         "Copy the weights again, after `model` has been trained by a step."
         for mine, theirs in ((self.net.parameters(), model.parameters()), (self.net.buffers(), model.buffers())):
             pairs = list(zip(mine, theirs))
-            if pairs: torch._foreach_copy_(*map(list, zip(*pairs)))
+            if pairs: torch._foreach_copy_([m for m, _ in pairs], [t for _, t in pairs])
 
 # %% ../nbs/02_models.ipynb #5449b03f
 def fast_twin(model:nn.Module, # the model to be attacked
@@ -184,7 +184,7 @@ def fast_twin(model:nn.Module, # the model to be attacked
 # %% ../nbs/02_models.ipynb #100e1801
 def input_gradient(model:nn.Module, # maps (B,…) to (B,K) logits
                    x:Tensor, # (B, …)
-                   y:Tensor, # (B,) int64
+                   y:Tensor | None, # (B,) int64; None where the loss asks for no labels
                    loss # (z, y) -> (B,) loss of each sample
                   ) -> tuple[Tensor, Tensor, Tensor]: # gradient (B,…), loss (B,), logits (B,K)
     "∇ₓL for each sample; zero where the logits do not depend on x. Losses are summed, so that no sample's gradient depends on the batch."
@@ -206,9 +206,9 @@ class ModelMissing(RuntimeError):
     "The network's file is neither on disk nor to be downloaded, or it is not the right one."
 
 def zoo_dir() -> Path:
-    "Where the project's own networks are: `zoo/` of the checkout, else in the cache."
-    checkout = Path(__file__).resolve().parent.parent/"zoo" if "__file__" in globals() else Path.cwd().parent/"zoo"
-    return checkout if (checkout/"manifest.json").exists() else cache_home()/"zoo"
+    "Where the project's own networks are: `zoo/` of the checkout, else of the package, else of the cache."
+    here = Path(__file__).resolve().parent if "__file__" in globals() else Path.cwd()
+    return next((z for z in (here.parent/"zoo", here/"zoo") if (z/"manifest.json").exists()), cache_home()/"zoo")
 
 def zoo_manifest() -> dict: # name -> {"file", "network", "sha256", recipe and results}
     "What the zoo holds; empty where there is none."
@@ -229,10 +229,10 @@ def model_file(name:str, # a name from `model_names()`
               ) -> Path:
     "The network's file, with its sha256 checked; ModelMissing says what to do."
     if name in _OFFICIAL: entry, folder = _OFFICIAL[name], cache_home()
-    else: entry, folder = _zoo_entry(name, download), zoo_dir()
-    path = folder/entry["file"]
+    else: entry, folder = _zoo_entry(name, download), cache_home()/"zoo"
+    path = next((p for p in (zoo_dir()/entry["file"], folder/entry["file"]) if p.exists()), folder/entry["file"])
     if not path.exists() and download: _download(entry.get("url", _REPO + entry["file"]), path)
-    if not path.exists(): raise ModelMissing(f"{name} is not at hand: put {entry['file']} into the folder that SO_ATTACK_HOME names.")
+    if not path.exists(): raise ModelMissing(f"{name} is not at hand: put {entry['file']} into {_wanted(path)}.")
     if sha256_of(path) != entry["sha256"]: raise ModelMissing(f"{path.name} is not the published file of {name} (its sha256 differs): delete it and load the model again.")
     return path
 
@@ -244,7 +244,9 @@ def _zoo_entry(name, download):
 def _download(url, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     try: torch.hub.download_url_to_file(url, str(path), progress=False)
-    except OSError as e: raise ModelMissing(f"{path.name} could not be downloaded ({type(e).__name__}): put the file into the folder that SO_ATTACK_HOME names.") from None
+    except OSError as e: raise ModelMissing(f"{path.name} could not be downloaded ({type(e).__name__}): put the file into {_wanted(path)}.") from None
+
+def _wanted(path): return "the folder that SO_ATTACK_HOME names" if path.parent == cache_home() else "zoo/ in the folder that SO_ATTACK_HOME names"
 
 # %% ../nbs/02_models.ipynb #eb2fa7de
 def load_model(name:str, # "madry-linf", "natural", …, "trades-linf-official": see `model_names()`

@@ -169,7 +169,7 @@ def train(model:nn.Module, # the network, on the device where it is to be traine
     model.train().to(memory_format=torch.channels_last)
     optimizer = OPTIMIZERS[config.optimizer](model.parameters(), config.lr)
     modules = {"model": model, "state": state}
-    if history: load_checkpoint(path, modules, optimizer)
+    if path and history: load_checkpoint(path, modules, optimizer)
     search = Twin(model).eval() if config.precision == "bfloat16" else model
     per_epoch = -(-len(data)//config.batch_size)
     with tqdm(total=config.epochs*per_epoch, initial=len(history)*per_epoch, disable=None if progress else True, desc=defence.name) as bar, torch.random.fork_rng(devices=[]):
@@ -187,6 +187,7 @@ def _difference(theirs:dict, ours:dict, prefix="") -> str:
         a, b = theirs.get(k), ours.get(k)
         if isinstance(a, dict) and isinstance(b, dict) and a != b: return _difference(a, b, f"{prefix}{k}.")
         if a != b: return f"{prefix}{k}: there {a!r}, here {b!r}"
+    return ""
 
 # %% ../nbs/06_training.ipynb #959ed830
 def static_networks(defence, data:Data, config:TrainConfig=TrainConfig(), out=None, device="cpu", progress:bool=True) -> list: # of nn.Modules in eval mode
