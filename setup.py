@@ -16,8 +16,10 @@ setup(
     author=cfg["author"], url=cfg["git_url"], license="Apache-2.0",
     long_description=readme.read_text(encoding="utf8") if readme.exists() else cfg["description"],
     long_description_content_type="text/markdown",
-    packages=find_packages(include=[cfg["lib_name"], cfg["lib_name"]+".*"]),
-    package_data={cfg["lib_name"]: ["py.typed", "templates/*.html"]}, zip_safe=False,
+    # a part of zoo/ that is small enough travels in the wheel; the other networks are downloaded when they are asked for
+    packages=[*find_packages(include=[cfg["lib_name"], cfg["lib_name"]+".*"]), cfg["lib_name"]+".zoo"], package_dir={cfg["lib_name"]+".zoo": "zoo"},
+    package_data={cfg["lib_name"]: ["py.typed", "templates/*.html"], cfg["lib_name"]+".zoo": ["manifest.json", "natural.safetensors", "madry-linf.safetensors", "trades-*.safetensors"]},
+    zip_safe=False,
     python_requires=">="+cfg["min_python"], install_requires=lines("requirements"),
     extras_require={key.removesuffix("_requirements"): lines(key) for key in cfg if key.endswith("_requirements")},
     entry_points={"console_scripts": cfg["console_scripts"].splitlines()},
