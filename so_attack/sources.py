@@ -196,8 +196,8 @@ def as_images(x:Tensor, # bytes or floats; (N, …)
 # %% ../nbs/13_sources.ipynb #ef11b8ad
 class FolderImages:
     "Images on disk; a slice is a tensor (B, C, H, W) in [0,1]."
-    def __init__(self, files, size:int | None=None):
-        self.files, self.size = files, size
+    def __init__(self, files, size:int | None=None, classes=()):
+        self.files, self.size, self.classes = files, size, list(classes)
         self.mode = "L" if self._open(files[0]).mode in ("L", "1") else "RGB"
         self.shape = (len(files), *self._read(files[0]).shape)
 
@@ -232,7 +232,7 @@ def folder_data(path, # one folder a class
     if not files: raise ValueError(f"{path} holds no images in folders: make one folder for each class, with the images of that class in it.")
     order = torch.randperm(len(files), generator=torch.Generator().manual_seed(0)).tolist()      # any first n is a fair sample
     files = [files[i] for i in order]
-    return Data(Path(path).name, FolderImages([f for f, _ in files], size), torch.tensor([i for _, i in files]))
+    return Data(Path(path).name, FolderImages([f for f, _ in files], size, [c.name for c in classes]), torch.tensor([i for _, i in files]))
 
 # %% ../nbs/13_sources.ipynb #b4457138
 def cifar10(split:str="test" # "train" or "test"
@@ -267,4 +267,4 @@ def load_data(spec:str, # "mnist", "mnist5k", "cifar10", a folder, a .npz or .sa
 def _first(data, n):
     if isinstance(data.x, Tensor): return data[:n]
     if n >= len(data): return data
-    return Data(f"{data.name}[:{n}]", FolderImages(data.x.files[:n], data.x.size), data.y[:n])
+    return Data(f"{data.name}[:{n}]", FolderImages(data.x.files[:n], data.x.size, data.x.classes), data.y[:n])
