@@ -63,7 +63,7 @@ FULL = {"natural": ("MadryNet", Natural(), TrainConfig(epochs=6))} | {
     **_columns(Trades, TrainConfig(epochs=6, lr=1.5e-3), "SmallCNN"), "trades-linf": ("SmallCNN", Trades("linf"), TrainConfig(epochs=8, lr=1.5e-3)),
     **_columns(Ensemble, TrainConfig(epochs=5)), **_columns(ATDA, TrainConfig(epochs=5))}
 
-_plain = dict(ramp=0., precision="float32", schedule="constant")
+_plain:dict = dict(ramp=0., precision="float32", schedule="constant")
 OFFICIAL = {"natural": ("MadryNet", Natural(), TrainConfig(91, 50, 1e-4, **_plain)),
             **_columns(Madry, TrainConfig(91, 50, 1e-4, **_plain), steps=40, reach=4/3),
             **_columns(Trades, TrainConfig(100, 128, .01, optimizer="sgd", **_plain | {"schedule": "drops"}), "SmallCNN", steps=40, reach=4/3),
@@ -453,7 +453,7 @@ def figure_data(out, data:Data, eps:float=4., count:int=8, device="cpu") -> tupl
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import save_file
     natural, trades = shipped("natural"), trades_network()
-    data, pgd, so = data[:100], PGD.paper("l2", eps), SecondOrder.paper("l2", eps)
+    data, pgd, so = data[:50], PGD.paper("l2", eps), SecondOrder.paper("l2", eps)
     config = {"protocol": PROTOCOL, "natural": natural.sha256, "trades": trades.sha256, "network": trades.name, "data": data.name, "sha256": data_sha(data), "attacks": [pgd.to_json(), so.to_json()], "count": count}
     path = Path(out)/f"figures_{fingerprint(config)[:16]}.safetensors"
     try:
@@ -461,7 +461,7 @@ def figure_data(out, data:Data, eps:float=4., count:int=8, device="cpu") -> tupl
     except (OSError, SafetensorError): pass
     model = trades.load(device)
     curves = {"natural + PGD": gradient_lengths(natural.load(device), pgd, data), "TRADES + PGD": gradient_lengths(model, pgd, data), "TRADES + S-O": gradient_lengths(model, so, data)}
-    examples, x_adv = fooling_examples(model, so, data[:40], count)
+    examples, x_adv = fooling_examples(model, so, data[:20], count)
     about = {"config": config, "curves": curves, "examples": examples}
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")

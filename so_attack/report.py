@@ -72,10 +72,10 @@ def footnotes(p:Preset, cells) -> list[str]:
     why = {}
     for c in cells:
         if not c.config and c.row == "natural": why.setdefault(c.note.removeprefix("not run: "), []).append(c.column)
-    caps = {row: cap for row, cap in ceilings(p).items() if cap < 99.95}
+    caps = {f"{cap:.1f} ({NORMS[p.rows[row].norm].symbol} ε={p.rows[row].eps:g})": None for row, cap in ceilings(p).items() if cap < 99.8}
     return [f"Images: {'; '.join(name + used for name, used in rows.items())}. Preset {p.name}, {minutes:.1f} minutes of computing. The ranges are Wilson 95 % intervals.",
             f"Attacks: {NOTE}.",
-            *([f"† cannot be true robustness: on MNIST's test set no classifier is above {'; '.join(f'{cap:.1f} ({title(p, row)})' for row, cap in caps.items())}, because classes lie closer together than 2ε."] if caps else []),
+            *([f"† cannot be true robustness: on MNIST's test set no classifier is above {'; '.join(caps)}, because classes lie closer together than 2ε."] if caps else []),
             f"Networks (sha256): {', '.join(names)}.",
             *([f"{broken} verdicts are invalid (NaN or infinite logits or gradients) and count as not robust."] if broken else []),
             *(f"Not run: {', '.join(cs)} ({reason})." for reason, cs in why.items())]
@@ -110,8 +110,8 @@ def table_rich(p:Preset, cells, columns=COLUMNS):
     return table
 
 def _place(paper, e, cap):
-    if e is None: return f"[dim]{number(paper, cap)} /\nnot run[/]"
-    return f"{number(paper, cap)} / [bold]{number(100*e.estimate.accuracy, cap)}[/]\n[dim]{100*e.estimate.low:.1f}–{100*e.estimate.high:.1f}[/]"
+    if e is None: return f"[dim]{number(paper, cap)}/\nnot run[/]"
+    return f"{number(paper, cap)}/[bold]{number(100*e.estimate.accuracy, cap)}[/]\n[dim]{100*e.estimate.low:.1f}–{100*e.estimate.high:.1f}[/]"
 
 # %% ../nbs/09_report.ipynb #e7b0f23d
 def table_markdown(p:Preset, cells, columns=COLUMNS) -> str:

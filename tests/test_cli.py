@@ -50,7 +50,7 @@ def whole(zoo, tmp_path_factory):
 def test_reproduce_fills_the_table(whole):
     folder, out, err = whole
     assert len(cells(folder)) == 2*len(ROWS)
-    assert "madry-linf" in out and "98.8 /" in out and "mnist5k-test[:4]" in out and "verdict mode" in out
+    assert "madry-linf" in out and "98.8/" in out and "mnist5k-test[:4]" in out and "verdict mode" in out
     assert (folder/"table1.png").read_bytes().startswith(b"\x89PNG")
     assert "| atda-mix | 99.0 / not run |" in (folder/"table1.md").read_text()
 

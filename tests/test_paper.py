@@ -73,4 +73,4 @@ def test_the_manifest_shows_the_effect():
     if "madry-linf" not in zoo_manifest(): pytest.skip("the zoo is not at hand")
     stored = {row: r["accuracy"] for row, r in zoo_manifest()["madry-linf"]["judged"]["accuracies"].items()}
     assert stored["natural"] >= 98.5 and stored["pgd-linf@0.3"] >= 92 and stored["pgd-l2@2"] >= 80
-    assert stored["so-l2@4"] <= 1 and stored["so-l2@2"] <= 20 and stored["pgd-l2@4"] - stored["so-l2@4"] > 60
+    assert stored["so-l2@4"] <= 1 and stored["so-l2@2"] <= 20 and stored["pgd-l2@4"] >= 70
