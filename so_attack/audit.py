@@ -29,7 +29,7 @@ from .peers import peer
 
 # %% ../nbs/10_audit.ipynb #bfcbfafa
 def default_attacks(threat:Threat, # norm and size
-                    budget:int=100, # gradients of the second-order attack
+                    budget:int=200, # gradients of the second-order attack
                     loss:str="ce" # what to climb: "ce" or "margin"
                    ) -> dict: # name -> attack
     "The attacks that every audit makes in this threat."
@@ -42,7 +42,7 @@ def default_attacks(threat:Threat, # norm and size
 class Plan:
     "What an audit will do; everything in it changes the result."
     threats:tuple # of Threats, or of texts like "l2:2"
-    budget:int=100 # gradients of the second-order attack for an image
+    budget:int=200 # gradients of the second-order attack for an image
     others:tuple=() # second opinions: "autoattack", "torchattacks:NAME", "foolbox:NAME", "file.py:function"
     union_only:bool=False # an image that has been broken leaves all other attacks
     seed:int=0 # fixes every image's noise
@@ -271,7 +271,9 @@ def more_rows(job:Job, plan:Plan, ledger, out:Path, tick): # DataFrame
     import pandas as pd
     right = ledger[(ledger.attack == "natural") & (ledger.verdict == "robust")]["sample"]
     part = job.take(torch.isin(job.index.cpu(), torch.tensor(right.to_numpy())))
-    def size(t): return pd.concat([attack_rows(part, t, n, a)[0] for n, a in default_attacks(t, plan.budget, plan.loss).items()]) if len(part.y) else ledger[:0]
+    def size(t):
+        cheaper = {n: replace(a, restarts=1) for n, a in default_attacks(t, max(1, plan.budget//2), plan.loss).items()}
+        return pd.concat([attack_rows(part, t, n, a)[0] for n, a in cheaper.items()]) if len(part.y) else ledger[:0]
     def steps(t):
         left = part.take(torch.isin(part.index.cpu(), torch.tensor(survivors(ledger, [str(t)]))))
         so = default_attacks(t, 2*plan.budget, plan.loss)["so"]
@@ -398,7 +400,7 @@ def check_flattened(ledger, threat:str, plan:Plan) -> Check:
     gap, p = left["pgd"] - left["so"], paired(letters["pgd"], letters["so"]).p
     text = f"{threat}: PGD leaves {left['pgd']:.1f} % and the second-order attack {left['so']:.1f} % of the same images (McNemar p = {p:.1g})"
     text += ": the loss surface is flattened around the images, and PGD's number says nothing about robustness." if gap >= 10 and p < .01 else "."
-    return graded("flattened", gap if p < .01 else min(gap, 9.99), text, *_other("autoattack"), suspect=10)
+    return graded("flattened", gap, text, *_other("autoattack"), suspect=10 if p < .01 else math.inf)
 
 # %% ../nbs/10_audit.ipynb #06ef4f2a
 def check_strength(ledger, plan:Plan) -> list[Check]:
@@ -440,8 +442,8 @@ def check_sizes(more, m:int, plan:Plan) -> list[Check]:
     new = more[(more.attack == "more") & (more.verdict == "fooled")]
     count = new.groupby("threat").size()
     gain, where = (_percent(count.max(), m), count.idxmax()) if len(count) else (0., "any threat")
-    gain = gain if len(count) and count.max() >= 2 else min(gain, 4.99)
-    return [graded("sizes", max(rise, 0.), words, *_budget(plan), 5), graded("steps", gain, f"Twice the steps break {gain:.3g} % more of the first {m} images in {where}.", *_budget(plan), 5)]
+    many = 5 if len(count) and count.max() >= 2 else math.inf                    # one image may be luck
+    return [graded("sizes", max(rise, 0.), words, *_budget(plan), 5), graded("steps", gain, f"Twice the steps break {gain:.3g} % more of the first {m} images in {where}.", *_budget(plan), many)]
 
 # %% ../nbs/10_audit.ipynb #92a4a619
 def ceilings(x, y:Tensor, plan:Plan) -> dict: # threat -> percent
