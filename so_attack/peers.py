@@ -9,6 +9,7 @@ __all__ = ['Counted', 'Peer', 'peer']
 import importlib, inspect
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Callable
 import torch
 from torch import Tensor, nn
 from .norms import Threat
@@ -64,7 +65,7 @@ class Peer:
     spec:str # e.g. "torchattacks:PGD"
     norm:str
     eps:float
-    call:object # (model, x, y) -> images
+    call:Callable # (model, x, y) -> images
     noise, foreign, early_stop = 0., True, False
 
     def run(self, model, x, y, generator=None, trace=None) -> Search:

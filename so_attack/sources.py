@@ -10,6 +10,7 @@ __all__ = ['NAMED', 'Normalized', 'with_normalization', 'FromProbabilities', 'fr
 # %% ../nbs/13_sources.ipynb #a3e1577e
 import importlib, importlib.util, sys
 from pathlib import Path
+from typing import Any
 import torch
 from torch import Tensor, nn
 from .data import Data, DataMissing, data_home, mnist, mnist5k
@@ -18,6 +19,10 @@ from .models import ModelMissing, check_batch, load_model, logits_of, model_name
 # %% ../nbs/13_sources.ipynb #5e118aff
 class Normalized(nn.Module):
     "The model on (x − mean)/std."
+    mean:Tensor
+    std:Tensor
+    input_size:int | None = None # of the images that the model was made for, where it is known
+
     def __init__(self, model:nn.Module, mean, std):
         super().__init__()
         self.model = model
@@ -74,8 +79,8 @@ def as_classifier(model:nn.Module, # any classifier
 def from_timm(model:nn.Module # a timm model
              ) -> nn.Module: # from [0,1] images to logits
     "A timm model with its own normalisation inside."
-    config = model.pretrained_cfg
-    new = with_normalization(model, config.get("mean", 0.), config.get("std", 1.))
+    config:dict = getattr(model, "pretrained_cfg", {})
+    new = Normalized(model, config.get("mean", 0.), config.get("std", 1.))
     new.input_size = config.get("input_size", (None, None))[-1]
     return new.eval()
 
@@ -84,7 +89,7 @@ def from_transformers(model:nn.Module, # an image classifier of transformers
                       std=.5
                      ) -> nn.Module: # from [0,1] images to logits
     "A transformers image classifier with its normalisation inside."
-    new = with_normalization(Logits(model), mean, std)
+    new = Normalized(Logits(model), mean, std)
     new.input_size = getattr(model.config, "image_size", None)
     return new.eval()
 
@@ -232,7 +237,8 @@ def folder_data(path, # one folder a class
     if not files: raise ValueError(f"{path} holds no images in folders: make one folder for each class, with the images of that class in it.")
     order = torch.randperm(len(files), generator=torch.Generator().manual_seed(0)).tolist()      # any first n is a fair sample
     files = [files[i] for i in order]
-    return Data(Path(path).name, FolderImages([f for f, _ in files], size, [c.name for c in classes]), torch.tensor([i for _, i in files]))
+    images:Any = FolderImages([f for f, _ in files], size, [c.name for c in classes])
+    return Data(Path(path).name, images, torch.tensor([i for _, i in files]))
 
 # %% ../nbs/13_sources.ipynb #b4457138
 def cifar10(split:str="test" # "train" or "test"
@@ -267,4 +273,5 @@ def load_data(spec:str, # "mnist", "mnist5k", "cifar10", a folder, a .npz or .sa
 def _first(data, n):
     if isinstance(data.x, Tensor): return data[:n]
     if n >= len(data): return data
-    return Data(f"{data.name}[:{n}]", FolderImages(data.x.files[:n], data.x.size, data.x.classes), data.y[:n])
+    images:Any = FolderImages(data.x.files[:n], data.x.size, data.x.classes)
+    return Data(f"{data.name}[:{n}]", images, data.y[:n])
