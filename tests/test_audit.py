@@ -1,0 +1,191 @@
+"""`so-attack audit` as a process and as a library: refused, killed, continued, read in a browser; other people's models and attacks."""
+import json, os, re, resource, signal, subprocess, sys, time
+from pathlib import Path
+import numpy as np, pandas as pd, pytest, torch
+from browser import browser, chromium
+from torch import nn
+from so_attack.audit import audit
+from so_attack.data import mnist5k
+from so_attack.ledger import load_examples, survivors
+from so_attack.norms import Threat
+from so_attack.peers import peer
+from so_attack.sources import from_timm, from_transformers, load_spec
+
+ROOT = Path(__file__).parent.parent
+ENV = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+COMMAND = [sys.executable, "-c", "from so_attack.cli import main; main()", "audit"]
+THREATS = ["--threat", "linf:0.02", "--threat", "l2:0.5"]
+NET = '''
+import torch
+from torch import nn
+def build():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    net.load_state_dict(torch.load(__file__.replace("net.py", "net.pt"), weights_only=True))
+    return net
+def softmax(): return nn.Sequential(build(), nn.Softmax(1))
+def opposite(model, x, y, threat): return (x + 2*threat.eps).clamp(0, 1)
+'''
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    "A user's folder: a file with a network, its weights, and some images."
+    folder, train = tmp_path_factory.mktemp("home"), mnist5k("train")
+    torch.manual_seed(0); net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    opt = torch.optim.Adam(net.parameters(), 1e-2)
+    for _ in range(10): opt.zero_grad(); nn.functional.cross_entropy(net(train.x), train.y).backward(); opt.step()
+    torch.save(net.state_dict(), folder/"net.pt")
+    (folder/"net.py").write_text(NET)
+    d = mnist5k("test")[:40]
+    np.savez(folder/"images.npz", x=d.x.mul(255).round().byte().numpy(), y=d.y.numpy())
+    np.savez(folder/"normalised.npz", x=d.x.numpy()*2 - 1, y=d.y.numpy())
+    np.savez(folder/"objects.npz", x=d.x.numpy(), y=np.array([object()]*40))
+    return folder
+
+def run(*args, cwd, code=0):
+    "The command to its end; (stdout, stderr)."
+    r = subprocess.run([*COMMAND, *map(str, args)], cwd=cwd, env=ENV, capture_output=True, text=True, timeout=600)
+    assert r.returncode == code, r.stderr
+    assert "Traceback" not in r.stderr
+    return r.stdout, r.stderr
+
+@pytest.fixture(scope="module")
+def whole(home):
+    "An audit that nothing disturbed: its folder, and what it printed for machines."
+    out, _ = run("net.py:build", "--data", "images.npz", *THREATS, "--budget", "20", "--batch-size", "10", "--out", "whole", "--json", cwd=home)
+    return home/"whole", json.loads(out)
+
+def test_json_and_files(whole):
+    folder, found = whole
+    assert set(found["threats"]) == {"linf:0.02", "l2:0.5"} and found["grade"] == "valid" and found["flags"] == []
+    assert found["union"]["n"] == 40 and 0 < found["union"]["accuracy"] <= min(t["accuracy"] for t in found["threats"].values()) <= found["natural"]["accuracy"]
+    assert json.loads((folder/"report.json").read_text()) == found and (folder/"report.html").stat().st_size > 10_000
+    assert found["data"]["n"] == 40 and len(found["model"]["sha256"]) == 64 and not (folder/"parts").exists()
+
+def test_the_ledger_is_complete_and_true(whole, home):
+    folder, found = whole
+    rows, data = pd.read_parquet(folder/"ledger.parquet"), mnist5k("test")[:40]
+    assert len(rows) == 40*5 and not rows.duplicated(["sample", "threat", "attack"]).any() and rows.model.nunique() == 1
+    assert len(survivors(rows)) == found["union"]["accuracy"]/100*40 and rows[rows.attack != "natural"].settings.map(json.loads).map(lambda s: "eps" in s).all()
+    net = load_spec(f"{home}/net.py:build")
+    for threat in ("linf:0.02", "l2:0.5"):
+        index, x_adv = load_examples(folder, threat, "so")
+        assert len(index) and (net(x_adv).argmax(1) != data.y[index]).all() and (x_adv - data.x[index]).flatten(1).norm(dim=1 if threat[1] == "2" else None, p=2 if threat[1] == "2" else torch.inf).max() <= float(threat.split(":")[1])*(1 + 1e-5)
+
+def test_killed_and_continued(whole, home):
+    "Killed in the middle, again later, and then left alone: the same ledger, row for row."
+    args = ["net.py:build", "--data", "images.npz", *THREATS, "--budget", "20", "--batch-size", "10", "--out", "cut"]
+    for after in (1, 3):
+        with subprocess.Popen([*COMMAND, *args], cwd=home, env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as p:
+            end = time.monotonic() + 300
+            while len(list(home.glob("cut/parts/*.parquet"))) < after and p.poll() is None and time.monotonic() < end: time.sleep(.002)
+            p.send_signal(signal.SIGKILL)
+        assert p.returncode == -signal.SIGKILL and not (home/"cut"/"ledger.parquet").exists()
+    run(*args, cwd=home)
+    for table in ("ledger.parquet", "curves.parquet"): pd.testing.assert_frame_equal(pd.read_parquet(home/"cut"/table), pd.read_parquet(home/"whole"/table))
+    before = (home/"cut"/"ledger.parquet").stat().st_mtime_ns
+    run(*args, cwd=home)
+    assert (home/"cut"/"ledger.parquet").stat().st_mtime_ns == before
+
+@pytest.mark.parametrize("change, named", [(["--threat", "l2:1"], "threats"), (["--seed", "1"], "seed"), (["--n", "30"], "data"), (["--budget", "21"], "attacks"), (["--probabilities"], "model")])
+def test_another_audits_folder_is_refused(whole, home, change, named):
+    _, err = run("net.py:build", "--data", "images.npz", *THREATS, "--budget", "20", "--batch-size", "10", "--out", "whole", *change, cwd=home, code=2)
+    assert named in err and "another audit" in err and len(err.strip().splitlines()) == 1
+
+@pytest.mark.parametrize("args, sentence", [
+    (["net.py", *THREATS], "write net.py:NAME"), (["net.py:built", *THREATS], "build, softmax"), (["no.py:net", *THREATS], "there is no file no.py"), (["nobody", *THREATS], "unknown model 'nobody'"),
+    (["net.pt", *THREATS], "holds weights and no network"), (["net.py:build", "--threat", "l7:1"], "write NORM:EPS"), (["net.py:build", *THREATS, "--data", "nowhere.npz"], "there is no file"),
+    (["net.py:build", *THREATS, "--data", "normalised.npz"], "must lie in [0,1]"), (["net.py:build", *THREATS, "--data", "objects.npz"], "could not be read"), (["net.py:build", *THREATS, "--mean", ".5"], "--mean and --std"),
+    (["net.py:build", *THREATS, "--with", "nobody"], "unknown attack"), (["net.py:build", *THREATS, "--n", "-1"], "--n must not be negative"), (["timm:no_such_net", *THREATS], "timm")], ids=lambda v: v[:30] if isinstance(v, str) else None)
+def test_mistakes_get_one_sentence(home, args, sentence):
+    out, err = run(*args, "--out", "mistake", cwd=home, code=2)
+    assert out == "" and sentence in err and len(err.strip().splitlines()) == 1
+
+def test_exit_codes(whole, home):
+    args = ["net.py:build", "--data", "images.npz", *THREATS, "--budget", "20", "--batch-size", "10", "--out", "whole"]
+    assert "is not met: the union" in run(*args, "--fail-under", "99", cwd=home, code=1)[1]
+    assert "Grade: valid" in run(*args, "--fail-under", "1", cwd=home)[0]
+    _, err = run("net.py:softmax", "--data", "images.npz", *THREATS, "--budget", "5", "--fail-under", "0", "--out", "softmax", cwd=home, code=1)
+    assert "the grade is invalid" in err
+    flag, = json.loads((home/"softmax"/"report.json").read_text())["flags"]
+    assert flag["name"] == "probabilities" and flag["next"] == "so-attack audit net.py:softmax --threat linf:0.02 --threat l2:0.5 --data images.npz --budget 5 --probabilities"
+
+def test_somebody_elses_attack_is_judged_by_us(home):
+    "It returns images far outside the ball: they are brought back, and the check says so."
+    run("net.py:build", "--data", "images.npz", "--threat", "linf:0.02", "--budget", "5", "--with", "net.py:opposite", "--out", "peer", cwd=home)
+    rows, found = pd.read_parquet(home/"peer"/"ledger.parquet"), json.loads((home/"peer"/"report.json").read_text())
+    theirs = rows[(rows.attack == "net.py:opposite") & (rows.distance > 0)]
+    assert len(theirs) and theirs.outside.all() and (theirs.distance <= .02 + 1e-6).all() and "outside" in [c["name"] for c in found["flags"]]
+
+@pytest.mark.parametrize("spec", ["torchattacks:PGD", "torchattacks:Square", "foolbox:LinfPGD"])
+def test_peers(home, spec):
+    pytest.importorskip(spec.partition(":")[0])
+    net, d = load_spec(f"{home}/net.py:build"), mnist5k("test")[:16]
+    r = audit(net, d.x, d.y, ["linf:0.02"], budget=10, others=[spec], progress=False)
+    ours, theirs = r.accuracy("linf:0.02", "pgd").robust, r.accuracy("linf:0.02", spec).robust
+    assert abs(ours - theirs) <= 2 and (r.ledger[r.ledger.attack == spec].distance <= .02 + 1e-5).all() and peer(spec, Threat("linf", .02)).to_json()["version"]
+
+def test_timm_and_transformers():
+    "Built here with random weights, nothing downloaded."
+    timm, transformers = pytest.importorskip("timm"), pytest.importorskip("transformers")
+    x, y = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 4
+    config = transformers.ViTConfig(image_size=32, patch_size=8, hidden_size=24, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, num_labels=4)
+    torch.manual_seed(0); vit = transformers.ViTForImageClassification(config).eval()
+    for model in (from_timm(timm.create_model("resnet10t", num_classes=4)), from_transformers(vit), vit, load_spec("timm:resnet10t,num_classes=4,pretrained=false")):
+        r = audit(model, x, y, ["linf:0.01", "l2:0.1"], budget=3, progress=False)
+        assert len(r.ledger) == 6*5 and "nan" not in [c.name for c in r.flags]
+
+def test_a_folder_of_images(home):
+    from PIL import Image
+    d = mnist5k("test")[:20]
+    for i, (x, y) in enumerate(zip(d.x, d.y)):
+        (home/"digits"/str(int(y))).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(x[0].mul(255).round().byte().numpy()).save(home/"digits"/str(int(y))/f"{i}.png")
+    assert len(set(d.y.tolist())) == 10
+    found = json.loads(run("net.py:build", "--data", "digits", "--threat", "l2:0.5", "--budget", "5", "--out", "folder", "--json", cwd=home)[0])
+    assert found["union"]["n"] == 20 and found["natural"]["accuracy"] > 60
+
+def test_memory_stays_flat(tmp_path):
+    "10,000 images as large as CIFAR's, with ledger and examples: below 2 GB."
+    code = f"""
+import resource, torch
+from torch import nn
+from so_attack.audit import audit
+torch.manual_seed(0); net = nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(192, 10))
+x = torch.rand(10_000, 3, 32, 32); y = net(x).argmax(1)
+r = audit(net, x, y, ["linf:0.05"], out=r"{tmp_path}", budget=2, batch_size=500, progress=False)
+assert len(r) == 10_000
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1e6)
+"""
+    r = subprocess.run([sys.executable, "-c", code], env=ENV, capture_output=True, text=True, timeout=900)
+    assert r.returncode == 0, r.stderr
+    print("GB:", r.stdout); assert float(r.stdout.splitlines()[-1]) < 2
+
+@pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
+def test_the_page_in_a_browser(whole, tmp_path):
+    "Opened from disk: complete, silent, no wider than a phone, and dark where the reader is."
+    page = (whole[0]/"report.html").absolute()
+    assert not re.search(r'(?:src|href)\s*=\s*"(?!data:|#)|url\(|@import|<script', page.read_text(encoding="utf8"))
+    with browser() as b:
+        shades = []
+        for width, scheme in ((1100, "light"), (360, "dark")):
+            b.size(width, 800, mobile=False)
+            b.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+            b.open(page.as_uri())
+            assert b.run("document.documentElement.scrollWidth") <= width
+            shades.append(b.run("getComputedStyle(document.body).backgroundColor"))
+        assert b.run("document.getElementById('grade').textContent") == "valid"
+        assert float(b.run("document.getElementById('union').textContent").removesuffix(" %")) == round(whole[1]["union"]["accuracy"], 1)
+        assert b.run("[...document.images].every(i => i.complete && i.naturalWidth > 0)") and b.run("document.images.length") >= 12
+        assert b.run("document.querySelectorAll('svg').length") == 3 and b.run("[...document.querySelectorAll('h2')].length") >= 6
+        assert shades[0] != shades[1] and b.complaints == []
+
+@pytest.mark.slow
+@pytest.mark.needs("SO_ATTACK_DATA")
+@pytest.mark.needs("SO_ATTACK_HOME")
+def test_official_trades(tmp_path):
+    "PGD believes in it, in both norms; the union does not, and the grade says which number is wrong."
+    out, _ = run("trades-linf-official", "--data", "mnist", "--n", "500", "--threat", "linf:0.3", "--threat", "l2:2", "--json", cwd=tmp_path)
+    found = json.loads(out)
+    print({k: found[k] for k in ("union", "grade", "minutes")})
+    assert all(t["attacks"]["pgd"]["accuracy"] > 90 for t in found["threats"].values())
+    assert found["union"]["accuracy"] <= 16 and found["grade"] == "suspect" and [c["name"] for c in found["flags"]] == ["flattened"]
