@@ -130,8 +130,8 @@ def parse_norm(norm # "linf", "l2", or another spelling: "Linf", inf, "L2", 2
               ) -> str: # "linf" or "l2"
     "The norm's one name in this library; ValueError for a norm that is not there."
     key = str(norm).strip().lower().replace("_", "").replace("-", "")
-    if key not in _SPELLINGS: raise ValueError(f"unknown norm {norm!r}: write one of {', '.join(NORMS)}")
-    return _SPELLINGS[key]
+    if (name := _SPELLINGS.get(key, key)) not in NORMS: raise ValueError(f"unknown norm {norm!r}: write one of {', '.join(NORMS)}")
+    return name
 
 # %% ../nbs/00_norms.ipynb #6b02c52a
 @dataclass(frozen=True)
