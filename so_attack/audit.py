@@ -84,7 +84,7 @@ def check_contract(model:nn.Module, x:Tensor, y:Tensor) -> list[Check]:
             check_normalisation(model, x, y)]
 
 # %% ../nbs/10_audit.ipynb #bbb879d4
-_USUAL = {1: [(.5, .5), (.1307, .3081), (0., 1/255)], 3: [(.5, .5), ((.485, .456, .406), (.229, .224, .225)), ((.4914, .4822, .4465), (.247, .2435, .2616)), (0., 1/255)]}
+_USUAL:dict = {1: [(.5, .5), (.1307, .3081), (0., 1/255)], 3: [(.5, .5), ((.485, .456, .406), (.229, .224, .225)), ((.4914, .4822, .4465), (.247, .2435, .2616)), (0., 1/255)]}
 
 def check_normalisation(model:nn.Module, x:Tensor, y:Tensor) -> Check:
     "Would the model do clearly better on normalised images?"
