@@ -29,11 +29,9 @@ def test_import_is_light():
     code = f"import sys, so_attack.norms, so_attack.attacks; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
-def test_import_is_clean_and_quick():
-    "No warning, and a fraction of a second beyond torch itself."
-    code = "import time, torch; t = time.perf_counter(); import so_attack, so_attack.attacks, so_attack.evaluation; print(time.perf_counter() - t)"
-    took = [float(subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(2)]
-    assert min(took) < .3
+def test_import_is_clean():
+    "Not one warning."
+    subprocess.run([sys.executable, "-W", "error", "-c", "import so_attack, so_attack.attacks, so_attack.evaluation"], check=True)
 
 def test_library_stands_without_its_tools():
     tools = re.compile(r"^\s*(?:from|import) (?:nbdev|fastcore|execnb|IPython|pytest|hypothesis)\b", re.M)
