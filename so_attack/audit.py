@@ -144,7 +144,7 @@ def check_strength(ledger, plan:Plan) -> list[Check]:
     rounding, repeat = _percent((~rows.rounded).sum(), len(rows)), _percent((~rows.repeat).sum(), len(rows))
     checks = [*(check_flattened(ledger, str(t), plan) for t in plan.threats),
               graded("unmoved", unmoved, f"{who} returned {unmoved:.3g} % of the images that survived it exactly as they were.", *_other("torchattacks:Square"), 1),
-              graded("rounding", rounding, f"{rounding:.3g} % of the verdicts change when the image is rounded to 8 bits.", "", "report.ledger.groupby(['threat', 'attack']).rounded.mean()", 5),
+              graded("rounding", rounding, f"{rounding:.3g} % of the verdicts change when the image is rounded to 8 bits.", "", "report.ledger.groupby(['threat', 'attack']).rounded.mean()", 10),
               graded("repeat", repeat, f"{repeat:.3g} % of the verdicts change when the model is asked again.", *_other("torchattacks:EOTPGD"), .5)]
     return checks + (check_others(ledger, rows, plan) if plan.others else [])
 

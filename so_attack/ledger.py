@@ -26,8 +26,8 @@ def default_attacks(threat:Threat, # norm and size
                    ) -> dict: # name -> attack
     "The attacks that every audit makes in this threat."
     norm, eps = threat.norm, threat.eps
-    return {"pgd": PGD(norm, eps, 40, restarts=2, loss=loss),
-            "so": SecondOrder(norm, eps, budget, samples=1, momentum=.75, step_size=eps/(4 if norm == "l2" else 10), loss=loss)}
+    step = eps*max({"l2": .25, "linf": .1}[norm], 2.5/budget)
+    return {"pgd": PGD(norm, eps, 40, restarts=2, loss=loss), "so": SecondOrder(norm, eps, budget, samples=1, momentum=.75, step_size=step, loss=loss)}
 
 # %% ../nbs/16_ledger.ipynb #ddb83409
 @dataclass(frozen=True)

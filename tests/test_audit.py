@@ -147,11 +147,11 @@ def test_timm_and_transformers():
 
 def test_a_folder_of_images(home, monkeypatch):
     from PIL import Image
-    d = mnist5k("test")[:20]
-    for i, (x, y) in enumerate(zip(d.x, d.y)):
+    d = mnist5k("test")
+    some = torch.cat([(d.y == c).nonzero()[:2, 0] for c in range(10)])
+    for i, (x, y) in enumerate(zip(d.x[some], d.y[some])):
         (home/"digits"/str(int(y))).mkdir(parents=True, exist_ok=True)
         Image.fromarray(x[0].mul(255).round().byte().numpy()).save(home/"digits"/str(int(y))/f"{i}.png")
-    assert len(set(d.y.tolist())) == 10
     found = json.loads(ask("net.py:build", "--data", "digits", "--threat", "l2:0.5", "--budget", "5", "--out", "folder", "--json", cwd=home, monkeypatch=monkeypatch)[0])
     assert found["union"]["n"] == 20 and found["natural"]["accuracy"] > 60
 
@@ -165,7 +165,7 @@ from so_attack.audit import audit
 from so_attack.cli import app
 torch.manual_seed(0); net = nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(192, 10))
 x = torch.rand(10_000, 3, 32, 32); y = net(x).argmax(1)
-r = audit(net, x, y, ["linf:0.05"], out=r"{tmp_path}", budget=2, batch_size=500, progress=False)
+r = audit(net, x, y, ["linf:0.3"], out=r"{tmp_path}", budget=2, batch_size=500, progress=False)
 assert len(r) == 10_000
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1e6)
 """
