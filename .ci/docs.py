@@ -148,8 +148,8 @@ class Page:
     entries:list = field(default_factory=list)
     pictures:int = 0
 
-    @property
-    def stem(self): return re.sub(r"^\d+[a-z]?_", "", self.path.stem)
+    stem:str = ""
+
     @property
     def url(self): return self.stem + ".html"
     @property
@@ -180,6 +180,9 @@ class Site:
         self.out, self.problems = out, []
         self.pages = [load(p) for p in sorted(NBS.glob("*.ipynb"), key=lambda p: (p.stem != "index", p.stem)) if not p.name.startswith("_")]
         self.by_file = {p.path.name: p for p in self.pages}
+        for p in self.pages:                                  # norms.html of 00_norms.ipynb; of two with the same name, the second keeps its number
+            short = re.sub(r"^\d+[a-z]?_", "", p.path.stem)
+            p.stem = p.path.stem if any(short == q.stem for q in self.pages) else short
         self.api = {}
         for page in self.pages: self.read_api(page)
         for found in list(self.api.values()):
@@ -359,7 +362,6 @@ class Site:
         env = Environment(loader=FileSystemLoader(THEME), autoescape=False, trim_blocks=True, lstrip_blocks=True)
         template, sidebar = env.get_template("page.html"), {}
         for p in self.pages: sidebar.setdefault(p.part, []).append(p)
-        if len({p.url for p in self.pages}) < len(self.pages): raise SystemExit("two notebooks would become the same page: give one of them another name")
         common = dict(sidebar=sidebar, repository=CFG["git_url"], project=CFG["title"], plain=plain, inline=self.inline)
         bodies = {p.url: self.render(p) for p in self.pages}
         self.here = None

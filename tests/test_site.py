@@ -6,7 +6,8 @@ import pytest
 from browser import browser, chromium
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ["api"] + [re.sub(r"^\d+[a-z]?_", "", p.stem) for p in sorted((ROOT/"nbs").glob("*.ipynb"))]
+PAGES = ["api"]
+for stem in sorted(p.stem for p in (ROOT/"nbs").glob("*.ipynb")): PAGES.append(short if (short := re.sub(r"^\d+[a-z]?_", "", stem)) not in PAGES else stem)
 
 @pytest.fixture(scope="session")
 def docs():
