@@ -153,6 +153,8 @@ class Page:
     @property
     def url(self): return self.stem + ".html"
     @property
+    def label(self): return "Start" if self.path.stem == "index" else (t := self.title.removeprefix("Tutorial: "))[0].upper() + t[1:]
+    @property
     def part(self): return PARTS.get(self.path.stem[0], "")
 
 def directives(source): return dict((line[2:].replace(":", " ", 1).split(None, 1) + [""])[:2] for line in source.splitlines() if line.startswith("#|") and line[2:].strip())
