@@ -325,7 +325,9 @@ class Site:
         if o["output_type"] == "stream": return f'<pre class="{o["name"]}">{esc(COLOURS.sub("", text_of(o["text"])).rstrip())}</pre>'
         if "image/png" in data: return f"<figure>{self.picture(data['image/png'], alt)}</figure>"
         if "image/svg+xml" in data: return f"<figure>{text_of(data['image/svg+xml'])}</figure>"
-        if "text/html" in data: return f'<div class="scroll html">{re.sub(r"(?s)<style.*?</style>", "", text_of(data["text/html"]))}</div>'
+        if "text/html" in data:
+            markup = re.sub(r"<img (?![^>]*\balt=)", f'<img alt="{esc(alt)}" ', re.sub(r"(?s)<style.*?</style>", "", text_of(data["text/html"])))
+            return f'<div class="scroll html">{markup}</div>'
         if "text/markdown" in data: return self.prose(text_of(data["text/markdown"]))
         return f'<pre>{esc(text_of(data.get("text/plain", "")).rstrip())}</pre>'
 
