@@ -208,7 +208,9 @@ class FolderImages:
 
     def _open(self, file):
         from PIL import Image
-        try: return Image.open(file)
+        try:
+            with Image.open(file) as image: image.load()
+            return image
         except OSError: raise ValueError(f"{file} is no image that can be read: remove it from the folder.") from None
 
     def _read(self, file):
