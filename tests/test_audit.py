@@ -13,6 +13,7 @@ from so_attack.norms import Threat, distance
 from so_attack.peers import peer
 from so_attack.sources import from_timm, from_transformers, load_spec
 
+pytestmark = pytest.mark.slow                                                 # its notebooks test the same rooms every time
 ROOT = Path(__file__).parent.parent
 ENV = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 COMMAND = [sys.executable, "-c", "from so_attack.cli import main; main()", "audit"]
