@@ -176,7 +176,7 @@ def _arrays(path) -> tuple[Tensor, Tensor]:
     import numpy as np
     if path.suffix == ".npz":
         try:
-            with np.load(path, allow_pickle=False) as f: found = {k: torch.from_numpy(f[k]) for k in ("x", "y") if k in f}
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as f: found = {k: torch.from_numpy(f[k]) for k in ("x", "y") if k in f}
         except (ValueError, OSError, EOFError, TypeError) as e: raise ValueError(f"{path} could not be read ({type(e).__name__}): write it with numpy.savez(path, x=images, y=labels), both arrays of numbers.") from None
         except Exception as e: raise ValueError(f"{path} is damaged ({type(e).__name__}): write it again with numpy.savez(path, x=images, y=labels).") from None
     else:

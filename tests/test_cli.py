@@ -81,6 +81,7 @@ def test_killed_twice_and_continued(whole, tmp_path):
     so_attack("reproduce", *GRID, cwd=tmp_path)
     assert cells(folder) == cells(whole[0])
 
+@pytest.mark.slow
 def test_training_killed_twice_and_continued(tmp_path_factory):
     "Killed in the middle of a training, and again while the trained network is judged: the same weights and verdicts as without."
     args, ran = ["reproduce", "--preset", "quick", "--n", "4", "--columns", "natural"], []
