@@ -116,8 +116,9 @@ def _reproduce(p, folder, seeds, device, fresh):
     if not any(c.config for c in cells): _fail("none of these networks is at hand, so nothing was run.", 1)
 
 def _figures(p, folder, device) -> str:
-    "Figures 1 and 2, where the two networks are at hand that they need."
+    "Figures 1 and 2, where both networks that they need are among the columns and at hand."
     from so_attack import experiments, report
+    if "natural" not in p.columns or not {"trades-linf", "trades-linf-official"} & set(p.columns): return ""
     data = experiments.judged_on(p)
     try: about, x_adv = experiments.figure_data(folder, data, device=device)
     except experiments.ModelMissing: return ""
