@@ -180,10 +180,12 @@ def check_sizes(more, m:int, plan:Plan) -> list[Check]:
 # %% ../nbs/10_audit.ipynb #92a4a619
 def ceilings(x, y:Tensor, plan:Plan) -> dict: # threat -> percent
     "An upper bound on every classifier's robust accuracy on these images, from chunks of them."
-    D = math.prod(x.shape[1:])
-    step = max(2, min(1000, int(2e8/(8*D))))
-    parts = [(x[i:i + step], y[i:i + step]) for i in range(0, len(y), step)]
-    return {str(t): 100*sum(ceiling(a.cpu(), b.cpu(), t).robust for a, b in parts)/len(y) for t in plan.threats}
+    step = max(2, min(1000, int(2e8/(8*math.prod(x.shape[1:])))))
+    robust = dict.fromkeys(map(str, plan.threats), 0)
+    for i in range(0, len(y), step):
+        images, labels = x[i:i + step].cpu(), y[i:i + step].cpu()
+        for t in plan.threats: robust[str(t)] += ceiling(images, labels, t).robust
+    return {t: 100*k/len(y) for t, k in robust.items()}
 
 def check_ceiling(ledger, caps:dict, plan:Plan) -> Check:
     "Is a robust accuracy above what any classifier can have?"
@@ -317,20 +319,24 @@ def show(report:AuditReport, console) -> None:
         console.print(f"[bold]{c.name}[/] ({c.grade}): ", end="", highlight=False); console.print(c.text, highlight=False, markup=False)
         if report.advice(c): console.print(f"  next: {report.advice(c)}", style="dim", highlight=False, markup=False, soft_wrap=True)
 
-# %% ../nbs/10_audit.ipynb #55e9870c
+# %% ../nbs/10_audit.ipynb #c25d1757
 def pick_gallery(ledger, x, out:Path, plan:Plan, each:int=4) -> list[dict]:
     "Some adversarial examples with their clean images; tensors and words."
     clean, picked = ledger[ledger.attack == "natural"].set_index("sample"), []
     for t in map(str, plan.threats):
         taken = set()
         for a in sorted(plan.attacks(Threat.parse(t)), key=lambda a: a != "so"):
-            index, images = load_examples(out, t, a)
             rows = ledger[(ledger.threat == t) & (ledger.attack == a)].set_index("sample")
-            order = torch.randperm(len(index), generator=torch.Generator().manual_seed(plan.seed)).tolist()
-            for k in [k for k in order if int(index[k]) not in taken][:each - len(taken)]:
-                i = int(index[k]); r = rows.loc[i]; taken.add(i)
-                picked.append({"sample": i, "threat": t, "attack": a, "label": int(r.label), "prediction": int(r.prediction), "clean prediction": int(clean.loc[i].prediction), "distance": float(r.distance), "x": x[i:i + 1][0].cpu(), "x_adv": images[k]})
+            fooled = [i for i in rows.index[rows.verdict == "fooled"] if clean.verdict[i] == "robust"]
+            order = torch.randperm(len(fooled), generator=torch.Generator().manual_seed(plan.seed)).tolist()
+            chosen = [i for i in (fooled[k] for k in order) if i not in taken][:each - len(taken)]
+            taken.update(chosen)
+            found = dict(zip((v := load_examples(out, t, a, chosen))[0].tolist(), v[1]))
+            picked += [_picture(i, t, a, rows.loc[i], clean.loc[i], x[i:i + 1][0].cpu(), found[i]) for i in chosen]
     return picked
+
+def _picture(i, threat, attack, row, clean, x, x_adv):
+    return {"sample": int(i), "threat": threat, "attack": attack, "label": int(row.label), "prediction": int(row.prediction), "clean prediction": int(clean.prediction), "distance": float(row.distance), "x": x, "x_adv": x_adv}
 
 # %% ../nbs/10_audit.ipynb #040f519a
 def audit(model:nn.Module, # from (B,…) images in [0,1] to (B,K) logits; given back as found

@@ -217,14 +217,18 @@ def _examples_writer(path, job): # keep(threat, attack, index, x_adv) collects; 
     return keep, save
 
 def load_examples(out, # the audit's folder
-                  threat, attack:str # e.g. "l2:2", "so"
+                  threat, attack:str, # e.g. "l2:2", "so"
+                  samples=None # numbers of the images that are wanted; None: all
                  ) -> tuple[Tensor, Tensor]: # (M,) numbers of the images; (M, …) adversarial examples
     "The adversarial examples that an attack found; images that were wrong by themselves have none."
     from safetensors import safe_open
     index, images, key = [], [], f"{threat if isinstance(threat, Threat) else Threat.parse(threat)} {attack}"
     for path in sorted((Path(out)/"examples").glob("*.safetensors")):
         with safe_open(path, "pt") as f:
-            if key in f.keys(): images.append(f.get_tensor(key)); index.append(f.get_tensor(f"{key} sample"))
+            if key not in f.keys(): continue
+            found = f.get_tensor(f"{key} sample")
+            wanted = torch.ones_like(found, dtype=torch.bool) if samples is None else torch.isin(found, torch.as_tensor(samples))
+            if wanted.any(): index.append(found[wanted]); images.append(f.get_tensor(key)[wanted])
     if not index: return torch.zeros(0, dtype=torch.int64), torch.zeros(0)
     return torch.cat(index), torch.cat(images)
 
