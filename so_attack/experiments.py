@@ -232,7 +232,7 @@ def shipped(column:str, seed:int=0) -> Network:
     if not zoo_manifest() and column != "trades-linf-official": _fetch_zoo()
     if column not in model_names(): raise ModelMissing("not in the zoo yet" if zoo_manifest() else "no zoo at hand: work in a checkout of the project")
     try: path = model_file(column, download=column != "trades-linf-official")
-    except ModelMissing: raise ModelMissing("not at hand: set SO_ATTACK_HOME to the folder that has trades_mnist_smallcnn.pt" if column == "trades-linf-official" else f"not at hand: {column} could not be loaded") from None
+    except ModelMissing: raise ModelMissing("not at hand: set SO_ATTACK_HOME to the folder that has trades_mnist_smallcnn.pt" if column == "trades-linf-official" else f"not at hand: put {column}.safetensors into zoo/ in the folder that SO_ATTACK_HOME names") from None
     return Network(column, sha256_of(path), lambda device="cpu": load_model(column, device), zoo_manifest().get(column, {}), path=path)
 
 # %% ../nbs/08_experiments.ipynb #3e949660
@@ -256,7 +256,7 @@ def _trained(network, defence, config, data, out, column, device, progress, from
     about, note = _finished(folder)
     if about is None:
         static = static_networks(defence, data, config, out/"networks"/f"static_{fingerprint([asdict(config), identity['data_sha256']])[:16]}", device, progress)
-        r = train(new_network(network, config.seed).to(device), defence, data, config, folder, progress, static)
+        r = train(new_network(network, config.seed).to(device), defence, data, config, folder, progress, static=static)
         about = _finish(folder, r.model, {"network": network, "recipe": recipe, "minutes": round(r.minutes, 2), "cpu_minutes": round(r.cpu_minutes, 2), "train_accuracy": r.history[-1]["accuracy"],
                                           "machine": machine(), "torch": torch.__version__})
     return Network(column, about["sha256"], lambda device="cpu": _load(network, folder, device), about, note, folder/"network.safetensors")
