@@ -27,7 +27,6 @@ settings = ConfigParser()
 settings.read(ROOT/"settings.ini", encoding="utf8")
 CFG = settings["DEFAULT"]
 NBS, LIB, BLOB = ROOT/CFG["nbs_path"], CFG["lib_name"], f"{CFG['git_url']}/blob/{CFG['branch']}"
-COLAB = "https://colab.research.google.com/github/" + "/".join(BLOB.split("/")[3:])
 
 def esc(text): return html.escape(str(text), quote=True)
 def plain(markup): return html.unescape(re.sub(r"<[^>]+>", "", markup)).strip()
@@ -147,6 +146,7 @@ class Page:
     anchors:set = field(default_factory=set)
     entries:list = field(default_factory=list)
     pictures:int = 0
+    colab:str = ""
 
     stem:str = ""
 
@@ -167,6 +167,7 @@ def load(path):
     for c in cells: c["source"] = text_of(c["source"])
     page = Page(path, cells)
     for c in cells:
+        if opens := re.fullmatch(r"\[Open in Colab\]\((\S+)\)", c["source"].strip()): page.colab, c["source"] = opens[1], ""       # it stands in the page's head
         words = directives(c["source"]) if c["cell_type"] == "code" else {}
         if "default_exp" in words: page.module = words["default_exp"].strip()
     first = cells[0]
@@ -372,7 +373,7 @@ class Site:
         for i, p in enumerate(self.pages):
             self.here = p
             markup = template.render(page=p, body=bodies[p.url], math='class="math' in bodies[p.url] + self.inline(p.subtitle), before=self.pages[i-1] if i else None, after=(self.pages[i+1:] or [None])[0],
-                                     notebook=f"{BLOB}/{CFG['nbs_path']}/{p.path.name}", colab=f"{COLAB}/{CFG['nbs_path']}/{p.path.name}", **common)
+                                     notebook=f"{BLOB}/{CFG['nbs_path']}/{p.path.name}", **common)
             (self.out/p.url).write_text(markup, encoding="utf8")
         self.here = None
         modules = [p for p in self.pages if p.entries]

@@ -59,11 +59,13 @@ class Defence:
         "What the defence carries through training; its state_dict is part of every checkpoint."
         return nn.Module()
 
-# %% ../nbs/05_defenses.ipynb #de3d6150
+# %% ../nbs/05_defenses.ipynb #28a83d81
 def _inner(defence, threat, scale):
+    "The PGD of an inner loop: `steps` of them at full size, fewer before, and together `reach` times as long as the radius."
     steps = max(1, math.ceil(scale*defence.steps))
     return PGD(threat.norm, threat.eps, steps, step_size=defence.reach*threat.eps/steps, early_stop=False)
 
+# %% ../nbs/05_defenses.ipynb #de3d6150
 @dataclass(frozen=True)
 class Madry(Defence):
     "Adversarial training with PGD (Madry et al. 2018): cross-entropy on adversarial images only."
@@ -128,13 +130,14 @@ class Trades(Defence):
         z, z_adv = model(torch.cat([x, x_adv])).chunk(2)
         return F.cross_entropy(z, y) + self.beta*divergence(z, z_adv).mean(), z
 
-# %% ../nbs/05_defenses.ipynb #df778cfe
+# %% ../nbs/05_defenses.ipynb #97875583
 class Sources(nn.Module):
     "The static models of an ensemble; they are cached elsewhere, so no checkpoint carries them."
     def __init__(self, static):
         super().__init__()
         self.static = tuple(static)             # a tuple: not registered, so not in the state_dict
 
+# %% ../nbs/05_defenses.ipynb #df778cfe
 @dataclass(frozen=True)
 class Ensemble(Defence):
     "Ensemble adversarial training (Tramèr et al. 2017): one-step attacks on static models and on the network itself."
@@ -189,6 +192,7 @@ def centre_margin(z:Tensor, # (B, K) logits
     other = F.one_hot(y, len(c)) == 0
     return gap[other].mean()
 
+# %% ../nbs/05_defenses.ipynb #3a3e1d27
 class Centres(nn.Module):
     "The class centres of ATDA, as a buffer."
     c:Tensor # (K, K)

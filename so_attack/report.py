@@ -190,6 +190,7 @@ def figure1(about:dict):
     fig.suptitle(f"Figure 1: {c['network']} and natural, ε₂ = {c['attacks'][0]['eps']:g}, {c['data']}", fontsize=11)
     return fig
 
+# %% ../nbs/09_report.ipynb #f3b0ee4a
 def figure2(about:dict, x_adv, data):
     "Random second-order examples that fool the network: the paper's Figure 2."
     from matplotlib.figure import Figure

@@ -92,8 +92,9 @@ def checkpoint_info(path:Path) -> dict:
     from safetensors import safe_open
     with safe_open(path, "pt") as f: return json.loads(f.metadata()["info"])
 
+# %% ../nbs/06_training.ipynb #148e3641
 def load_checkpoint(path:Path, modules:dict, optimizer):
-    "Put weights, states and moments back, each in the memory layout that it had: a fused optimizer walks through memory."
+    "Put weights, states and moments back, each in the memory layout that it had."
     from safetensors.torch import load_file
     tensors, moments, weights = load_file(path), {}, [p for group in optimizer.param_groups for p in group["params"]]
     for name, m in modules.items(): m.load_state_dict({k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
@@ -146,6 +147,22 @@ def recipe_of(defence, config:TrainConfig, data:Data, network:str) -> dict:
     recipe = {"network": network, "defence": {"name": type(defence).__name__, **asdict(defence)}, "config": asdict(config), "data": data.name, "images": len(data)}
     return json.loads(json.dumps(recipe))                                      # as it will be read again
 
+# %% ../nbs/06_training.ipynb #940819eb
+def _history(path, recipe) -> list: # one dict an epoch; empty where nothing was saved
+    "What an earlier run of the same recipe has done."
+    if not (path and path.exists()): return []
+    info = checkpoint_info(path)
+    if info["recipe"] != recipe: raise ValueError(f"{path} belongs to another run ({_difference(info['recipe'], recipe)}): choose another folder or delete it.")
+    return info["history"]
+
+def _difference(theirs:dict, ours:dict, prefix="") -> str:
+    "The first setting in which two recipes differ, by name."
+    for k in [*theirs, *ours]:
+        a, b = theirs.get(k), ours.get(k)
+        if isinstance(a, dict) and isinstance(b, dict) and a != b: return _difference(a, b, f"{prefix}{k}.")
+        if a != b: return f"{prefix}{k}: there {a!r}, here {b!r}"
+    return ""
+
 # %% ../nbs/06_training.ipynb #babbb6f5
 def train(model:nn.Module, # the network, on the device where it is to be trained
           defence, # a defence: its `loss` is minimised
@@ -158,20 +175,14 @@ def train(model:nn.Module, # the network, on the device where it is to be traine
          ) -> TrainResult:
     "Train `model` with `defence`; ValueError if `out` holds another run's checkpoint."
     from tqdm.auto import tqdm
-    recipe, history, device = recipe_of(defence, config, data, type(model).__name__), [], next(model.parameters()).device
-    path = Path(out)/CHECKPOINT if out else None
-    if path and path.exists():
-        info = checkpoint_info(path)
-        if info["recipe"] != recipe: raise ValueError(f"{path} belongs to another run ({_difference(info['recipe'], recipe)}): choose another folder or delete it.")
-        history = info["history"]
+    recipe, device, path = recipe_of(defence, config, data, type(model).__name__), next(model.parameters()).device, Path(out)/CHECKPOINT if out else None
+    history = _history(path, recipe)
     if static is None: static = static_networks(defence, data, config, out, device, progress)
     state = defence.state(int(data.y.max()) + 1, [Twin(m).eval() if config.precision == "bfloat16" else m for m in static]).to(device)
     model.train().to(memory_format=torch.channels_last)
-    optimizer = OPTIMIZERS[config.optimizer](model.parameters(), config.lr)
-    modules = {"model": model, "state": state}
-    if path and history: load_checkpoint(path, modules, optimizer)
-    search = Twin(model).eval() if config.precision == "bfloat16" else model
-    per_epoch = -(-len(data)//config.batch_size)
+    optimizer, modules = OPTIMIZERS[config.optimizer](model.parameters(), config.lr), {"model": model, "state": state}
+    if history: load_checkpoint(path, modules, optimizer)
+    search, per_epoch = Twin(model).eval() if config.precision == "bfloat16" else model, -(-len(data)//config.batch_size)
     with tqdm(total=config.epochs*per_epoch, initial=len(history)*per_epoch, disable=None if progress else True, desc=defence.name) as bar, torch.random.fork_rng(devices=[]):
         for epoch in range(len(history), config.epochs):
             torch.manual_seed(1_000_003*config.seed + epoch)                   # dropout
@@ -180,14 +191,6 @@ def train(model:nn.Module, # the network, on the device where it is to be traine
             history.append(line)
             if path: save_checkpoint(path, modules, optimizer, {"recipe": recipe, "history": history})
     return TrainResult(model.eval(), history, recipe)
-
-def _difference(theirs:dict, ours:dict, prefix="") -> str:
-    "The first setting in which two recipes differ, by name."
-    for k in [*theirs, *ours]:
-        a, b = theirs.get(k), ours.get(k)
-        if isinstance(a, dict) and isinstance(b, dict) and a != b: return _difference(a, b, f"{prefix}{k}.")
-        if a != b: return f"{prefix}{k}: there {a!r}, here {b!r}"
-    return ""
 
 # %% ../nbs/06_training.ipynb #959ed830
 def static_networks(defence, data:Data, config:TrainConfig=TrainConfig(), out=None, device="cpu", progress:bool=True) -> list: # of nn.Modules in eval mode

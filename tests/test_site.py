@@ -13,9 +13,7 @@ for stem in sorted(p.stem for p in (ROOT/"nbs").glob("*.ipynb")): PAGES.append(s
 def docs():
     "The builder, which is a script and no module."
     for name in ("jinja2", "markdown_it", "mdit_py_plugins", "pygments"): pytest.importorskip(name)
-    spec = importlib.util.spec_from_file_location("docs", ROOT/".ci"/"docs.py")
-    module = sys.modules["docs"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = script("docs")
     try: module.katex()
     except SystemExit as e: pytest.skip(str(e))
     return module
@@ -47,6 +45,15 @@ class Links(html.parser.HTMLParser):
 
 @pytest.fixture(scope="session")
 def links(site): return {p.name: Links(p.read_text(encoding="utf8")) for p in site.glob("*.html")}
+
+def script(name):
+    "A script of `.ci`, as a module."
+    spec = importlib.util.spec_from_file_location(name, ROOT/".ci"/f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+def test_every_notebook_opens_in_colab(): assert not [p.name for p in script("colab").missing()], "run `python .ci/colab.py`"
 
 def test_every_notebook_has_a_page(links): assert sorted(links) == sorted(f"{p}.html" for p in PAGES)
 
