@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['EXPLAINS', 'Check', 'graded', 'check_mode', 'check_contract', 'check_normalisation', 'check_chance_to_attack',
-           'check_flattened', 'check_strength', 'check_others', 'curves', 'check_sizes', 'ceilings', 'check_ceiling',
-           'explained', 'grade', 'AuditReport', 'entries', 'table', 'overlap', 'only', 'advice', 'to_json', 'show',
-           'pick_gallery', 'audit']
+           'check_flattened', 'check_moves', 'check_verdicts', 'check_others', 'curves', 'check_sizes', 'ceilings',
+           'check_ceiling', 'explained', 'grade', 'AuditReport', 'entries', 'table', 'overlap', 'only', 'advice',
+           'to_json', 'show', 'pick_gallery', 'audit']
 
 # %% ../nbs/10_audit.ipynb #f1c78ba9
 import copy, json, math, shutil, tempfile, time
@@ -46,6 +46,8 @@ def graded(name, number, text, option="", code="", suspect=math.inf, invalid=mat
     return Check(name, grade, round(float(number), 4), text, *((option, code) if grade != "valid" else ("", "")))
 
 def _other(name) -> tuple[str, str]: return f"--with {name}", f'audit(model, x, y, threats, others=["{name}"])'
+def _averaged(plan) -> tuple[str, str]: # an attack on random models, where there is one
+    return _other("torchattacks:EOTPGD") if any(t.norm == "linf" for t in plan.threats) else ("", "print(model(x[:4]) - model(x[:4]))")
 def _budget(plan) -> tuple[str, str]: return f"--budget {4*plan.budget}", f"audit(model, x, y, threats, budget={4*plan.budget})"
 
 # %% ../nbs/10_audit.ipynb #c6232660
@@ -68,7 +70,7 @@ def check_mode(model:nn.Module, x:Tensor) -> Check:
     return graded("mode", number, f"The model came in training mode, in which its logits differ by up to {number:.0f} %; it was judged in eval mode.", "", "model.eval()", suspect=.1)
 
 # %% ../nbs/10_audit.ipynb #4bdb95ce
-def check_contract(model:nn.Module, x:Tensor, y:Tensor) -> list[Check]:
+def check_contract(model:nn.Module, x:Tensor, y:Tensor, plan:Plan) -> list[Check]:
     "Randomness, dependence on the batch, probabilities, and normalisation."
     with torch.no_grad():
         z = logits_of(model, x)
@@ -77,7 +79,7 @@ def check_contract(model:nn.Module, x:Tensor, y:Tensor) -> list[Check]:
         batch = max(_relative(z[:few], alone), _relative(z, model(x.flip(0)).flip(0)))
     rows, varies = z.sum(1), (z - z[:1]).abs().max() > 1e-6
     looks = bool(varies and (z >= 0).all() and (z <= 1).all() and (rows - 1).abs().max() < 1e-3)
-    return [graded("random", random, f"Asked twice, the model gave logits that differ by {random:.2g} % of their size.", *_other("torchattacks:EOTPGD"), invalid=.1),
+    return [graded("random", random, f"Asked twice, the model gave logits that differ by {random:.2g} % of their size.", *_averaged(plan), invalid=.1),
             graded("batch", batch, f"An image's logits alone and among others differ by {batch:.2g} % of their size.", "", "print(model(x[:1]) - model(x[:8])[:1])", invalid=.1),
             graded("probabilities", 100*looks, "The outputs lie between 0 and 1 and add up to 1: probabilities, whose gradients vanish." if looks else f"The outputs span [{z.min():.3g}, {z.max():.3g}]: logits.",
                    "--probabilities", "audit(from_probabilities(model), x, y, threats)", invalid=1),
@@ -134,27 +136,37 @@ def check_flattened(ledger, threat:str, plan:Plan) -> Check:
     text += ": the loss surface is flattened around the images, and PGD's number says nothing about robustness." if gap >= 10 and p < .01 else "."
     return graded("flattened", gap, text, *_other("autoattack"), suspect=10 if p < .01 else math.inf)
 
-# %% ../nbs/10_audit.ipynb #06ef4f2a
-def check_strength(ledger, plan:Plan) -> list[Check]:
-    "Flattened, unmoved, rounding, repeat, second opinion, outside."
-    rows = ledger[(ledger.attack != "natural") & ~ledger["sample"].isin(ledger["sample"][(ledger.attack == "natural") & (ledger.verdict != "robust")])]
-    stayed = rows[rows.verdict == "robust"].groupby(["threat", "attack"], sort=False).distance.apply(lambda d: 100*(d == 0).mean())
-    unmoved, who = (stayed.max(), " ".join(stayed.idxmax())) if len(stayed) else (0., "no attack")
-    unmoved, who = (0., who) if all(t.eps == 0 for t in plan.threats) else (unmoved, who)
+# %% ../nbs/10_audit.ipynb #3214b258
+def _largest(shares): return (shares.max(), shares.idxmax()) if len(shares) else (0., "no attack")
+
+def check_moves(ledger, plan:Plan) -> list[Check]:
+    "Did the attacks move the images that survived, and in the right direction?"
+    rows = ledger[(ledger.attack != "natural") & (ledger.verdict == "robust")]
+    rows = rows.assign(name=rows.threat + " " + rows.attack, stayed=100.*((rows.distance == 0) & any(t.eps for t in plan.threats)))
+    clean, lowest = ledger[ledger.attack == "natural"].set_index("sample").margin, rows.groupby(["threat", "sample"], sort=False).margin.min()
+    before = clean.reindex(lowest.index.get_level_values("sample")).to_numpy()
+    stayed, surer = _largest(rows.groupby("name", sort=False).stayed.mean()), _largest((100.*(lowest > before + 1e-3*abs(before))).groupby("threat", sort=False).mean())
+    return [graded("unmoved", stayed[0], f"{stayed[1]} returned {stayed[0]:.3g} % of the images that survived it exactly as they were.", *_other("torchattacks:Square"), 1),
+            graded("misled", surer[0], f"{surer[1]}: of {surer[0]:.3g} % of the images that survived, every attack made the model surer.", *_other("torchattacks:Square"), 10)]
+
+# %% ../nbs/10_audit.ipynb #1251d468
+def check_verdicts(ledger, plan:Plan) -> list[Check]:
+    "Do the verdicts hold: rounded, asked again, and before other attacks?"
+    wrong = ledger["sample"][(ledger.attack == "natural") & (ledger.verdict != "robust")]
+    rows = ledger[(ledger.attack != "natural") & ~ledger["sample"].isin(wrong)]
     rounding, repeat = _percent((~rows.rounded).sum(), len(rows)), _percent((~rows.repeat).sum(), len(rows))
-    checks = [*(check_flattened(ledger, str(t), plan) for t in plan.threats),
-              graded("unmoved", unmoved, f"{who} returned {unmoved:.3g} % of the images that survived it exactly as they were.", *_other("torchattacks:Square"), 1),
-              graded("rounding", rounding, f"{rounding:.3g} % of the verdicts change when the image is rounded to 8 bits.", "", "report.ledger.groupby(['threat', 'attack']).rounded.mean()", 10),
-              graded("repeat", repeat, f"{repeat:.3g} % of the verdicts change when the model is asked again.", *_other("torchattacks:EOTPGD"), .5)]
+    checks = [graded("rounding", rounding, f"{rounding:.3g} % of the verdicts change when the image is rounded to 8 bits.", "", "report.ledger.groupby(['threat', 'attack']).rounded.mean()", 10),
+              graded("repeat", repeat, f"{repeat:.3g} % of the verdicts change when the model is asked again.", *_averaged(plan), .5, 5)]
     return checks + (check_others(ledger, rows, plan) if plan.others else [])
 
 def check_others(ledger, rows, plan) -> list[Check]:
+    "What other attacks found that ours did not, and whether they kept to the rules."
     ours, all_ = survivors(ledger, attacks=["pgd", "so"]), survivors(ledger)
     missed = _percent(len(ours) - len(all_), ledger["sample"].nunique())
     theirs = rows[rows.attack.isin(plan.others)]
     out = _percent(theirs.outside.sum(), len(theirs))
     return [graded("second opinion", missed, f"{', '.join(plan.others)} broke {len(ours) - len(all_)} images ({missed:.3g} %) that our attacks left.", *_budget(plan), 1),
-            graded("outside", out, f"{out:.3g} % of the images from {', '.join(plan.others)} lay outside the ball or the box, and were brought back before the verdict.", suspect=5)]
+            graded("outside", out, f"{out:.3g} % of the images from {', '.join(plan.others)} lay outside the ball or the box, and were brought back before the verdict.", "", "report.ledger[report.ledger.outside]", 5)]
 
 # %% ../nbs/10_audit.ipynb #291fb943
 def curves(more, m:int, # images in the extra rows
@@ -166,16 +178,18 @@ def curves(more, m:int, # images in the extra rows
     parsed = [(Threat.parse(t), k) for t, k in left.items()]
     return pd.DataFrame([{"norm": t.norm, "eps": t.eps, "accuracy": 100*k/m} for t, k in parsed], columns=["norm", "eps", "accuracy"])
 
+def _rise(c): # of one norm's curve: points, from the lowest so far, in words
+    ends = [(b.accuracy - (a := min(c[:i], key=lambda r: r.accuracy)).accuracy, f"from {a.norm}:{a.eps:g} to {b.norm}:{b.eps:g}") for i, b in enumerate(c) if i]
+    return max(ends, key=lambda r: r[0], default=(0., ""))
+
 def check_sizes(more, m:int, plan:Plan) -> list[Check]:
     "Does a larger ε do less; do more steps do more?"
-    rises:list = [(b.accuracy - a.accuracy, a, b) for _, c in curves(more, m).groupby("norm") for a, b in zip(list(c.itertuples())[:-1], list(c.itertuples())[1:])]
-    rise, *ends = max(rises, key=lambda r: r[0], default=(0.,))
-    words = f"Robust accuracy rises by {rise:.1f} points from {ends[0].norm}:{ends[0].eps:g} to {ends[1].norm}:{ends[1].eps:g}, where it cannot." if rise > 0 else "Robust accuracy falls as ε grows, as it must."
-    new = more[(more.attack == "more") & (more.verdict == "fooled")]
-    count = new.groupby("threat").size()
+    rise, ends = max((_rise(list(c.itertuples())) for _, c in curves(more, m).groupby("norm")), key=lambda r: r[0], default=(0., ""))
+    words = f"Robust accuracy rises by {rise:.1f} points {ends}, where it cannot." if rise > 0 else "Robust accuracy falls as ε grows, as it must."
+    count = more[(more.attack == "more") & (more.verdict == "fooled")].groupby("threat").size()
     gain, where = (_percent(count.max(), m), count.idxmax()) if len(count) else (0., "any threat")
-    many = 5 if len(count) and count.max() >= 2 else math.inf                    # one image may be luck
-    return [graded("sizes", max(rise, 0.), words, *_budget(plan), 5), graded("steps", gain, f"Twice the steps break {gain:.3g} % more of the first {m} images in {where}.", *_budget(plan), many)]
+    many = max(5, 200/m)*.999                                                     # one image may be luck
+    return [graded("sizes", max(rise, 0.), words, *_budget(plan), many), graded("steps", gain, f"Twice the steps break {gain:.3g} % more of the first {m} images in {where}.", *_budget(plan), many)]
 
 # %% ../nbs/10_audit.ipynb #92a4a619
 def ceilings(x, y:Tensor, plan:Plan) -> dict: # threat -> percent
@@ -197,9 +211,10 @@ def check_ceiling(ledger, caps:dict, plan:Plan) -> Check:
     return graded("ceiling", max(above[t], 0.), words, *_budget(plan), 1e-9)
 
 # %% ../nbs/10_audit.ipynb #4d069ab5
-_SEARCH = ("unmoved", "flattened", "sizes", "steps", "rounding", "repeat", "second opinion", "ceiling")
+_SEARCH = ("unmoved", "misled", "flattened", "sizes", "steps", "rounding", "repeat", "second opinion", "ceiling")
 EXPLAINS = {"nan": ("random", "vanished", "saturated", "chance", *_SEARCH), "random": ("batch", "mode", "vanished", *_SEARCH), "batch": _SEARCH, "probabilities": ("vanished", "saturated", *_SEARCH),
-            "normalisation": ("chance", "vanished", *_SEARCH), "vanished": ("chance", *_SEARCH), "saturated": _SEARCH, "chance": _SEARCH, "flattened": ("steps", "sizes")}
+            "normalisation": ("chance", "vanished", *_SEARCH), "vanished": ("chance", *_SEARCH), "saturated": _SEARCH, "chance": _SEARCH, "repeat": ("misled", "rounding", "sizes", "steps", "flattened", "second opinion"),
+            "unmoved": ("misled", "second opinion", "ceiling"), "misled": ("sizes", "steps", "second opinion", "ceiling"), "flattened": ("steps", "sizes"), "steps": ("sizes", "second opinion")}
 
 def explained(checks:list[Check]) -> list[Check]:
     "The same checks, those that follow from others marked."
@@ -379,7 +394,7 @@ def _contract(model, probe, checks, plan) -> tuple[list[Check], Plan, int]:
     "The checks that are made before any attack; they also decide which loss is climbed."
     x, y = probe
     lo, hi = x.min().item(), x.max().item()
-    checks = [*checks, graded("inputs", 0, f"The images lie in [0,1] (the first {len(x)} span [{lo:.3g}, {hi:.3g}])."), *check_contract(model, x, y)]
+    checks = [*checks, graded("inputs", 0, f"The images lie in [0,1] (the first {len(x)} span [{lo:.3g}, {hi:.3g}])."), *check_contract(model, x, y, plan)]
     with torch.no_grad(): z = logits_of(model, x)
     if (-margin(z, y) > _limit(model)).float().mean() >= .01: plan = replace(plan, loss="margin")
     return checks, plan, z.shape[1]
@@ -396,7 +411,7 @@ def _run(model, x, y, plan, checks, classes, device, identity, out, progress, ab
         more = _kept(out/"curves.parquet", lambda: more_rows(job(0, m), plan, ledger, out, bar.update))
     shutil.rmtree(out/"parts", ignore_errors=True)
     caps = ceilings(x, y, plan)
-    checks += [*check_chance_to_attack(model, ledger, plan, classes), *check_strength(ledger, plan), *check_sizes(more, m, plan), check_ceiling(ledger, caps, plan)]
+    checks += [*check_chance_to_attack(model, ledger, plan, classes), *(check_flattened(ledger, str(t), plan) for t in plan.threats), *check_moves(ledger, plan), *check_verdicts(ledger, plan), *check_sizes(more, m, plan), check_ceiling(ledger, caps, plan)]
     facts = {"model": identity["model"] | {"classes": classes}, "data": identity["data"], "command": (about or {}).get("command", ""), "classes": (about or {}).get("classes"),
              "versions": {"so_attack": __version__, "torch": torch.__version__}, "machine": machine(), "minutes": round((time.perf_counter() - began)/60, 2)}
     return AuditReport(ledger, more, tuple(explained(checks)), plan, facts, caps, _notes(model, twin, plan, ledger, m), tuple(pick_gallery(ledger, x, out, plan)))

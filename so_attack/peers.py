@@ -6,15 +6,17 @@
 __all__ = ['Counted', 'Peer', 'peer']
 
 # %% ../nbs/14_peers.ipynb #dc649df4
-import importlib, inspect
+import hashlib, importlib, importlib.util, inspect, io, logging, warnings
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Callable
 import torch
 from torch import Tensor, nn
 from .norms import Threat
 from .attacks import PGD, Search
-from .sources import _file, _need, _package
+from .sources import _file, _line, _need, _package
 
 # %% ../nbs/14_peers.ipynb #602a35d1
 _LABELS = {"linf": "Linf", "l2": "L2"}
@@ -27,31 +29,42 @@ def _torchattacks(name, threat):
     takes = inspect.signature(cls.__init__).parameters
     if "eps" not in takes and name not in _MINIMAL: raise ValueError(f"torchattacks:{name} has no size eps, so it cannot be asked in a threat: take another, for example torchattacks:PGD.")
     norm = threat.norm if "norm" in takes else "l2" if name.endswith("L2") or name in _MINIMAL else "linf"
-    settings = {k: v for k, v in {"eps": threat.eps, "norm": _LABELS[threat.norm], "alpha": 2.5*threat.eps/getattr(takes.get("steps"), "default", 10) if "steps" in takes else None, "seed": 0}.items() if k in takes and v is not None}
-    if "n_classes" in takes: return lambda model, x, y: cls(model, **settings, n_classes=model(x[:1]).shape[1])(x, y)
-    return (lambda model, x, y: cls(model, **settings)(x, y)) if norm == threat.norm else None
+    settings = {"eps": threat.eps, "norm": _LABELS[threat.norm], "seed": 0} | ({"alpha": 2.5*threat.eps/takes["steps"].default} if "steps" in takes else {})
+    settings = {k: v for k, v in settings.items() if k in takes}
+    if norm != threat.norm: return None
+    return lambda model, x, y: cls(model, **settings, **({"n_classes": model(x[:1]).shape[1]} if "n_classes" in takes else {}))(x, y)
 
+# %% ../nbs/14_peers.ipynb #7a0ac0c3
 def _foolbox(name, threat):
+    "A function (model, x, y) -> images, or None in another norm."
     lib = _need("foolbox", f"foolbox:{name}")
     cls = getattr(lib.attacks, name, None)
     if not inspect.isclass(cls): raise ValueError(f"foolbox has no attack {name!r}: it has {', '.join(n for n in dir(lib.attacks) if n.startswith(('L2', 'Linf')))[:400]}.")
-    if _LABELS[threat.norm] not in name: return None
-    def call(model, x, y): return cls()(lib.PyTorchModel(model, bounds=(0, 1), device=x.device), x, y, epsilons=threat.eps)[1]
+    if _LABELS[threat.norm] not in cls.__name__: return None
+    return lambda model, x, y: cls()(lib.PyTorchModel(model, bounds=(0, 1), device=x.device), x, y, epsilons=threat.eps)[1]
+
+# %% ../nbs/14_peers.ipynb #878ae25c
+def _autoattack(threat):
+    lib = importlib.import_module("autoattack") if importlib.util.find_spec("autoattack") else _need("pyautoattack", "autoattack")
+    batch = next(k for k in ("batch_size", "bs") if k in inspect.signature(lib.AutoAttack.run_standard_evaluation).parameters)
+    def call(model, x, y):
+        attack, classes = lib.AutoAttack(model, norm=_LABELS[threat.norm], eps=threat.eps, seed=0, version="standard", device=str(x.device)), model(x[:1]).shape[1]
+        attack.verbose = False
+        attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(9, classes - 1)
+        useless = {"apgd-t": classes < 4, "square": x.ndim != 4}
+        attack.attacks_to_run = [a for a in attack.attacks_to_run if not useless.get(a)]
+        found = attack.run_standard_evaluation(x, y, **{batch: len(x)})
+        return found[0] if isinstance(found, tuple) else found
     return call
 
 # %% ../nbs/14_peers.ipynb #bcef8db5
-def _autoattack(name, threat):
-    try: cls = importlib.import_module("autoattack").AutoAttack
-    except ImportError: return _torchattacks("AutoAttack", threat)
-    return lambda model, x, y: cls(model, norm=_LABELS[threat.norm], eps=threat.eps, version="standard", seed=0, verbose=False, device=str(x.device)).run_standard_evaluation(x, y, bs=len(x))
-
 def _own(spec, threat):
     where, _, name = spec.rpartition(":")
     attack = getattr(_file(where, spec) if where.endswith(".py") else _package(where, spec), name, None)
     if not callable(attack): raise ValueError(f"{where} has no function {name!r}: write {where}:NAME, a function (model, x, y, threat) that returns images.")
     return lambda model, x, y: attack(model, x, y, threat)
 
-# %% ../nbs/14_peers.ipynb #ea2cf4de
+# %% ../nbs/14_peers.ipynb #3e29d247
 class Counted(nn.Module):
     "The model, counting the images of which a gradient may be taken."
     def __init__(self, model:nn.Module): super().__init__(); self.model, self.images = model, 0
@@ -59,28 +72,41 @@ class Counted(nn.Module):
         self.images += len(x)*(torch.is_grad_enabled() and x.requires_grad)
         return self.model(x)
 
+@contextmanager
+def _quiet():
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()): warnings.simplefilter("ignore"); yield
+    finally: logging.disable(before)
+
+# %% ../nbs/14_peers.ipynb #ea2cf4de
 @dataclass(frozen=True)
 class Peer:
     "Somebody else's attack in one threat."
     spec:str # e.g. "torchattacks:PGD"
     norm:str
     eps:float
+    version:str # of the library, or a hash of the user's file
     call:Callable # (model, x, y) -> images
     noise, foreign, early_stop = 0., True, False
 
     def run(self, model, x, y, generator=None, trace=None) -> Search:
         seen = Counted(model).eval()
-        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), torch.enable_grad():
+        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), torch.enable_grad(), _quiet():
             torch.manual_seed(int(generator[0]) if isinstance(generator, Tensor) else 0)
             try: x_adv = self.call(seen, x.detach().clone(), y.clone()).detach().to(x)
-            except Exception as e: raise ValueError(f"{self.spec} failed with {type(e).__name__} ({' '.join(str(e).split())[:120]}): leave it out, or see whether it suits this model.") from e
+            except Exception as e: raise ValueError(f"{self.spec} failed with {type(e).__name__} ({_line(e)}): leave it out, or see whether it suits this model.") from e
         return Search(x_adv, torch.full_like(y, seen.images//len(y)), torch.ones_like(y, dtype=torch.bool))
 
-    def to_json(self) -> dict: return {"attack": self.spec, "norm": self.norm, "eps": self.eps, "version": _version(self.spec)}
+    def to_json(self) -> dict: return {"attack": self.spec, "norm": self.norm, "eps": self.eps, "version": self.version}
 
+# %% ../nbs/14_peers.ipynb #d7b7a5a5
 def _version(spec):
     from importlib.metadata import PackageNotFoundError, version
-    for package in (spec.partition(":")[0], "torchattacks"):
+    name, _, _ = spec.rpartition(":") if ".py:" in spec else spec.partition(":")
+    if name.endswith(".py"): return "sha256 " + (hashlib.sha256(path.read_bytes()).hexdigest()[:16] if (path := Path(name).expanduser()).is_file() else "of no file")
+    for package in (name, f"py{name}"):
         try: return f"{package} {version(package)}"
         except (PackageNotFoundError, ValueError): pass
     return ""
@@ -88,13 +114,16 @@ def _version(spec):
 # %% ../nbs/14_peers.ipynb #a0624105
 _LIBRARIES = {"torchattacks": _torchattacks, "foolbox": _foolbox}
 
-@lru_cache(maxsize=64)
 def peer(spec:str, # e.g. "autoattack", "torchattacks:PGD"
          threat:Threat) -> Peer | None: # None: it does not attack in this norm
     "Somebody else's attack by its name; ValueError in one sentence where there is none."
+    return _peer(spec, threat, _version(spec))
+
+@lru_cache(maxsize=64)
+def _peer(spec, threat, version):                                             # a file is run once, until it changes
     library, colon, name = spec.partition(":")
-    if spec == "autoattack": call = _autoattack("standard", threat)
+    if spec == "autoattack": call = _autoattack(threat)
     elif library in _LIBRARIES and colon: call = _LIBRARIES[library](name, threat)
     elif colon: call = _own(spec, threat)
     else: raise ValueError(f"unknown attack {spec!r}: write autoattack, torchattacks:NAME, foolbox:NAME, or file.py:function.")
-    return call and Peer(spec, threat.norm, threat.eps, call)
+    return call and Peer(spec, threat.norm, threat.eps, version, call)
