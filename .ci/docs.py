@@ -319,11 +319,13 @@ class Site:
         self.here.pictures += 1
         name = f"{self.here.stem}-{self.here.pictures}.png"
         (self.out/"images").mkdir(exist_ok=True); (self.out/"images"/name).write_bytes(raw)
-        return f'<img src="images/{name}" width="{width}" height="{height}" alt="{esc(alt)}" loading="lazy">'
+        return f'<a href="images/{name}"><img src="images/{name}" width="{width}" height="{height}" alt="{esc(alt)}" loading="lazy"></a>'
 
     def output(self, o, alt):
         data = o.get("data", {})
-        if o["output_type"] == "stream": return f'<pre class="{o["name"]}">{esc(COLOURS.sub("", text_of(o["text"])).rstrip())}</pre>'
+        if o["output_type"] == "stream":
+            text = COLOURS.sub("", text_of(o["text"])).rstrip()
+            return f'<pre class="{o["name"]}{" sentences" if max(map(len, text.splitlines()), default=0) > 110 else ""}">{esc(text)}</pre>'       # wider than a table would be
         if "image/png" in data: return f"<figure>{self.picture(data['image/png'], alt)}</figure>"
         if "image/svg+xml" in data: return f"<figure>{text_of(data['image/svg+xml'])}</figure>"
         if "text/html" in data:
@@ -358,9 +360,7 @@ class Site:
         self.here = page
         page.sections.append(["", page.title, page.subtitle])
         page.anchors = {"top"} | {m.name for e in page.entries for m in (e, *e.members)}
-        body = "".join(self.cell(c) for c in page.cells)
-        if page.path.stem == "index" and (first := re.search(r"<p><img [^>]*></p>\n?", body)): body = first[0] + body.replace(first[0], "", 1)   # the result before anything else
-        return body
+        return "".join(self.cell(c) for c in page.cells)
 
     def write(self):
         self.out.mkdir(parents=True, exist_ok=True)

@@ -157,3 +157,4 @@ def test_menu_on_a_phone(front):
 
 def test_the_result_comes_first(front):
     assert front.run("(i => i && i.getBoundingClientRect().top)(document.querySelector('main img'))") < 900
+    assert front.run("[...document.querySelectorAll('main img, main h2')].map(e => e.tagName).slice(0, 3).join()") == "IMG,IMG,H2"
