@@ -330,6 +330,7 @@ class Site:
         if "image/svg+xml" in data: return f"<figure>{text_of(data['image/svg+xml'])}</figure>"
         if "text/html" in data:
             markup = re.sub(r"<img (?![^>]*\balt=)", f'<img alt="{esc(alt)}" ', re.sub(r"(?s)<style.*?</style>", "", text_of(data["text/html"])))
+            markup = re.sub(r"<td>(?=[^<]{41,}</td>)", '<td class="words">', markup)             # a sentence in a table may be broken, a number may not
             return f'<div class="scroll html">{markup}</div>'
         if "text/markdown" in data: return self.prose(text_of(data["text/markdown"]))
         return f'<pre>{esc(text_of(data.get("text/plain", "")).rstrip())}</pre>'
