@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['EXPLAINS', 'Check', 'graded', 'check_mode', 'check_contract', 'check_normalisation', 'check_chance_to_attack',
            'check_flattened', 'check_moves', 'check_verdicts', 'check_others', 'curves', 'check_sizes', 'ceilings',
-           'check_ceiling', 'explained', 'grade', 'AuditReport', 'entries', 'table', 'overlap', 'only', 'advice',
-           'to_json', 'show', 'pick_gallery', 'audit']
+           'check_ceiling', 'explained', 'grade', 'AuditReport', 'accuracy', 'entries', 'table', 'overlap', 'only',
+           'advice', 'to_json', 'show', 'pick_gallery', 'audit']
 
 # %% ../nbs/10_audit.ipynb #f1c78ba9
 import copy, json, math, shutil, tempfile, time
@@ -198,7 +198,7 @@ def ceilings(x, y:Tensor, plan:Plan) -> dict: # threat -> percent
     robust = dict.fromkeys(map(str, plan.threats), 0)
     for i in range(0, len(y), step):
         images, labels = x[i:i + step].cpu(), y[i:i + step].cpu()
-        for t in plan.threats: robust[str(t)] += ceiling(images, labels, t).robust
+        for t in plan.threats: robust[str(t)] += ceiling(images, labels, t).robust if len(labels) > 1 else 1
     return {t: 100*k/len(y) for t, k in robust.items()}
 
 def check_ceiling(ledger, caps:dict, plan:Plan) -> Check:
@@ -246,9 +246,7 @@ class AuditReport:
     @property
     def flags(self) -> list: return [c for c in self.checks if c.flag]
     def union(self) -> Estimate: return self.accuracy()
-    def accuracy(self, threat=None, attack=None) -> Estimate:
-        "Robust under this attack in this threat; None stands for all."
-        return Estimate(len(survivors(self.ledger, None if threat is None else [str(_threat(threat))], None if attack is None else [attack])), len(self))
+    def accuracy(self, threat=None, attack=None) -> Estimate: return accuracy(self, threat, attack)
     def attack_names(self, threat) -> list: return list(self.plan.attacks(_threat(threat)))
     def table(self): return table(self)
     def overlap(self): return overlap(self.ledger)
@@ -260,7 +258,15 @@ class AuditReport:
         from so_attack.pages import html
         return write_text(path, html(self))
 
+# %% ../nbs/10_audit.ipynb #96c771d1
 def _threat(t): return t if isinstance(t, Threat) else Threat.parse(t)
+
+def accuracy(report:AuditReport, threat=None, attack=None) -> Estimate:
+    "Robust under this attack in this threat; None stands for all."
+    t, a = None if threat is None else str(_threat(threat)), attack
+    if t is not None and t not in (known := list(map(str, report.plan.threats))): raise ValueError(f"{t} was not audited: ask for {' or '.join(known)}.")
+    if a is not None and a not in (known := [n for t in report.plan.threats for n in report.attack_names(t)]): raise ValueError(f"there is no attack {a!r} here: ask for {' or '.join(dict.fromkeys(known))}.")
+    return Estimate(len(survivors(report.ledger, t and [t], a and [a])), len(report))
 
 # %% ../nbs/10_audit.ipynb #3688ffbc
 def _numbers(e): return {"accuracy": round(100*e.accuracy, 4), "low": round(100*e.low, 4), "high": round(100*e.high, 4), "n": e.n}

@@ -42,23 +42,27 @@ class Plan:
     fast:bool=True # search with a low-precision copy where it predicts the same
     loss:str="ce" # "ce" or "margin"
 
-    def __post_init__(self):
-        threats = [self.threats] if isinstance(self.threats, (str, Threat)) else self.threats
-        threats = tuple(t if isinstance(t, Threat) else Threat.parse(t) for t in threats)
-        if not threats: raise ValueError("there is no threat to audit: give at least one, for example linf:0.3.")
-        if len(set(threats)) < len(threats): raise ValueError(f"a threat is given twice: {', '.join(map(str, threats))}.")
-        for name in ("budget", "batch_size"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {getattr(self, name)!r}.")
-        object.__setattr__(self, "threats", threats); object.__setattr__(self, "others", tuple(self.others))
-        for name in self.others:
-            if not any(peer(name, t) for t in threats): raise ValueError(f"{name} attacks in none of the norms of {', '.join(map(str, threats))}: leave it out, or add a threat in its norm.")
-
+    def __post_init__(self): _check_plan(self)
     def attacks(self, threat:Threat) -> dict: # name -> attack
         return default_attacks(threat, self.budget, self.loss) | {name: p for name in self.others if (p := peer(name, threat))}
 
     def to_json(self) -> dict:
         return {"threats": [str(t) for t in self.threats], "attacks": {str(t): {n: a.to_json() for n, a in self.attacks(t).items()} for t in self.threats},
                 "union_only": self.union_only, "seed": self.seed, "batch_size": self.batch_size, "fast": self.fast}
+
+# %% ../nbs/16_ledger.ipynb #4e7f475a
+def _check_plan(plan):
+    "One sentence for each setting that makes no sense; threats and others are brought into their one form."
+    threats = [plan.threats] if isinstance(plan.threats, (str, Threat)) else plan.threats
+    threats = tuple(t if isinstance(t, Threat) else Threat.parse(t) for t in threats)
+    others = tuple(dict.fromkeys([plan.others] if isinstance(plan.others, str) else plan.others))
+    if not threats: raise ValueError("there is no threat to audit: give at least one, for example linf:0.3.")
+    if twice := next((t for t in threats if threats.count(t) > 1), None): raise ValueError(f"the threat {twice} is given twice: give each once.")
+    for name in ("budget", "batch_size"):
+        if not isinstance(getattr(plan, name), int) or getattr(plan, name) < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {getattr(plan, name)!r}.")
+    for name in others:
+        if not any([peer(name, t) for t in threats]): raise ValueError(f"{name} attacks in none of the norms of {', '.join(map(str, threats))}: leave it out, or add a threat in its norm.")
+    object.__setattr__(plan, "threats", threats); object.__setattr__(plan, "others", others)
 
 # %% ../nbs/16_ledger.ipynb #1e31d672
 def model_sha(model:nn.Module) -> str: # hexadecimal sha256
@@ -206,7 +210,7 @@ def _short(value):
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else text[:39] + "…"
 
-# %% ../nbs/16_ledger.ipynb #1bd019a8
+# %% ../nbs/16_ledger.ipynb #12fdba79
 def _examples_writer(path, job): # keep(threat, attack, index, x_adv) collects; save() writes
     found = {}
     def keep(threat, attack, index, x_adv):
@@ -216,6 +220,7 @@ def _examples_writer(path, job): # keep(threat, attack, index, x_adv) collects; 
         if found: _write(path, lambda p: save_file(found, p))
     return keep, save
 
+# %% ../nbs/16_ledger.ipynb #1bd019a8
 def load_examples(out, # the audit's folder
                   threat, attack:str, # e.g. "l2:2", "so"
                   samples=None # numbers of the images that are wanted; None: all
@@ -251,7 +256,7 @@ def fill_ledger(jobs, # batch number -> Job, one after the other
     _write(out/"ledger.parquet", lambda p: whole.to_parquet(p, index=False))
     return whole
 
-# %% ../nbs/16_ledger.ipynb #7c415170
+# %% ../nbs/16_ledger.ipynb #8986d862
 FACTORS = (.25, .5, .75, 1., 1.5, 2.)
 
 def first_few(n:int) -> int: return min(n, max(20, n//5), 100) # number of images for the extra attacks
@@ -262,6 +267,7 @@ def sizes(plan:Plan) -> list[Threat]: # each norm's sizes, smallest first
     for t in plan.threats: largest[t.norm] = max(t.eps, largest.get(t.norm, 0.))
     return [Threat(norm, f*eps) for norm, eps in largest.items() for f in FACTORS if norm == "l2" or f*eps <= 1]
 
+# %% ../nbs/16_ledger.ipynb #7c415170
 def more_rows(job:Job, plan:Plan, ledger, out:Path, tick): # DataFrame
     "Rows of the first few images at other sizes, and with more steps (attack `more`)."
     import pandas as pd
