@@ -155,7 +155,7 @@ def table_figure(p:Preset, cells, columns=COLUMNS):
             else: _field(ax, x + 1, i, 100*e.estimate.accuracy, number(100*e.estimate.accuracy, cap), f"{100*e.estimate.low:.1f}–{100*e.estimate.high:.1f}")
     for k, r in enumerate(rows): _heading(ax, 2.15*k, title(p, r))
     ax.set(xlim=(0, 2.15*len(rows) - .15), ylim=(len(columns), -.95), xticks=[], yticks=[i + .5 for i in range(len(columns))])
-    ax.set_yticklabels(columns, fontsize=11); ax.tick_params(length=0); ax.spines[:].set_visible(False)
+    ax.set_yticklabels(columns, fontsize=11); ax.tick_params(length=0); ax.grid(False); ax.spines[:].set_visible(False)
     fig.suptitle("Table 1: accuracy in %", fontsize=14, weight="bold")
     fig.supxlabel("\n".join(_wrapped(footnotes(p, cells)[:3])), fontsize=8.5, color="0.3")
     return fig
