@@ -88,7 +88,7 @@ def test_every_exported_name_has_an_entry(links):
 def test_docments_are_shown(site):
     page = (site/"attacks.html").read_text(encoding="utf8")
     entry = page[page.index('id="SecondOrder"'):page.index("</section>", page.index('id="SecondOrder"'))]
-    for part in ("samples=20", "noisy gradients a step", "eps", "restarts", "so_attack/attacks.py#L"): assert part in entry
+    for part in ("samples=", "noisy gradients a step", "eps", "restarts", "so_attack/attacks.py#L"): assert part in entry
 
 def test_prose_links_to_entries(links): assert "attacks.html#PGD" in {to for found in links.values() for to in found.to}
 
