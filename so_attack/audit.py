@@ -141,7 +141,7 @@ def _largest(shares): return (shares.max(), shares.idxmax()) if len(shares) else
 
 def check_moves(ledger, plan:Plan) -> list[Check]:
     "Did the attacks move the images that survived, and in the right direction?"
-    rows = ledger[(ledger.attack != "natural") & (ledger.verdict == "robust")]
+    rows = ledger[ledger.attack.isin(["pgd", "so"]) & (ledger.verdict == "robust")]
     rows = rows.assign(name=rows.threat + " " + rows.attack, stayed=100.*((rows.distance == 0) & any(t.eps for t in plan.threats)))
     clean, lowest = ledger[ledger.attack == "natural"].set_index("sample").margin, rows.groupby(["threat", "sample"], sort=False).margin.min()
     before = clean.reindex(lowest.index.get_level_values("sample")).to_numpy()

@@ -7,7 +7,7 @@ __all__ = ['app', 'polite', 'reproduce', 'table1', 'models', 'audit', 'bench', '
 
 # %% ../nbs/11_cli.ipynb #da992d69
 import os, sys
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 import typer
@@ -228,7 +228,7 @@ def _audit(command, model, data, threat, n, out, mean, std, probabilities, size,
     net, own_size = _wanted_model(model, mean, std, probabilities, device)
     images = load_data(data, n or None, size or own_size)
     about = {"model": model, "data": images.name, "command": command, "classes": getattr(images.x, "classes", None)}
-    report = audit(net, images.x, images.y, threat, folder, about=about, others=others, **plan)
+    with redirect_stdout(sys.stderr): report = audit(net, images.x, images.y, threat, folder, about=about, others=others, **plan)     # the model may print
     found = report.to_json() | {"files": {"report": str(report.to_html(folder/"report.html")), "ledger": str(folder/"ledger.parquet"), "examples": str(folder/"examples")}}
     write_text(folder/"report.json", dumps(found, indent=1, ensure_ascii=False) + "\n")
     if json: print(dumps(found, indent=1, ensure_ascii=False))

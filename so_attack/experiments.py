@@ -91,7 +91,7 @@ class Preset:
 
     def images(self, row:str) -> int: # number of images for this row
         attack = self.rows[row]
-        return min(self.n, self.n_so or self.n) if attack and attack.noise else self.n
+        return min(self.n, self.n_so or self.n) if attack and attack.noisy else self.n
 
 PRESETS = {p.name: p for p in (
     Preset("zoo", 8, 100, about="the shipped networks on embedded images that they have not seen"),
@@ -212,7 +212,7 @@ def machine() -> dict:
 def judge_cell(model, row:str, attack, data:Data, seed:int=0, progress:bool=True) -> dict:
     "Evaluate one network under one attack (None: the clean images)."
     t = time.perf_counter()
-    v = evaluate(model, {row: attack} if attack else {}, data.x, data.y, seed=seed, fast=bool(attack and attack.noise), progress=progress)
+    v = evaluate(model, {row: attack} if attack else {}, data.x, data.y, seed=seed, fast=bool(attack and attack.noisy), progress=progress)
     e, letters = v.accuracy(row), "".join(w[0] for w in v.of(row))
     gradients = int(v.frame[v.frame.attack == row].gradients.sum())
     return {"robust": e.robust, "n": e.n, "accuracy": round(100*e.accuracy, 4), "low": round(100*e.low, 4), "high": round(100*e.high, 4),
@@ -431,7 +431,7 @@ def entries(cells # Cells, also those that were not run
 def gradient_lengths(model, attack, data:Data, seed:int=0) -> list: # one dict a step: mean, median
     "Length of the gradient that the attack climbs, at each of its steps, over the images."
     trace = []
-    attack(fast_twin(model, data.x) if attack.noise else model, data.x, data.y, sample_seeds(len(data), torch.Generator().manual_seed(seed)), trace)
+    attack(fast_twin(model, data.x) if attack.noisy else model, data.x, data.y, sample_seeds(len(data), torch.Generator().manual_seed(seed)), trace)
     return [{"mean": t["grad_norm"].mean().item(), "median": t["grad_norm"].median().item()} for t in trace]
 
 def fooling_examples(model, attack, data:Data, count:int=8, seed:int=0) -> tuple[list, torch.Tensor]: # one dict an image; (count, …) adversarial images
@@ -477,7 +477,7 @@ def accuracies(model, n:int, # images for the attacks
     found = {"natural": evaluate(model, {}, data.x, data.y, progress=progress).accuracy()}
     for a in (*grid_attacks(4.), *grid_attacks(2.)):
         name = f"{a.name}@{a.eps:g}"
-        if name not in found: found[name] = evaluate(model, {"row": a}, data.x[:n], data.y[:n], fast=a.noise > 0, progress=progress).accuracy("row")
+        if name not in found: found[name] = evaluate(model, {"row": a}, data.x[:n], data.y[:n], fast=a.noisy, progress=progress).accuracy("row")
     return {row: {"accuracy": round(100*e.accuracy, 2), "low": round(100*e.low, 2), "high": round(100*e.high, 2), "n": e.n} for row, e in found.items()}
 
 # %% ../nbs/08_experiments.ipynb #9d9720a2

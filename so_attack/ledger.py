@@ -22,12 +22,11 @@ from .peers import peer
 # %% ../nbs/16_ledger.ipynb #012eb667
 def default_attacks(threat:Threat, # norm and size
                     budget:int=200, # gradients of the second-order attack
-                    loss:str="ce" # what to climb: "ce" or "margin"
+                    loss:str="ce" # what PGD climbs: "ce" or "margin"; the second-order attack climbs the margin
                    ) -> dict: # name -> attack
     "The attacks that every audit makes in this threat."
-    norm, eps = threat.norm, threat.eps
-    step = eps*max({"l2": .25, "linf": .1}[norm], 2.5/budget)
-    return {"pgd": PGD(norm, eps, 40, restarts=2, loss=loss), "so": SecondOrder(norm, eps, budget, samples=1, momentum=.75, step_size=step, loss=loss)}
+    steps = min(budget, 100)
+    return {"pgd": PGD(threat.norm, threat.eps, 40, restarts=2, loss=loss), "so": SecondOrder(threat.norm, threat.eps, steps, restarts=budget//steps)}
 
 # %% ../nbs/16_ledger.ipynb #ddb83409
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def clean_rows(job:Job): # DataFrame, one row an image
 # %% ../nbs/16_ledger.ipynb #f5ab210f
 def attack_rows(job:Job, threat:Threat, name:str, attack): # DataFrame, one row an image; the images found
     "Attack some images, and judge what comes back."
-    found, fast = search(attack, job.model, job.twin if attack.noise else job.model, job.x, job.y, job.seeds)
+    found, fast = search(attack, job.model, job.twin if attack.noisy else job.model, job.x, job.y, job.seeds)
     x_adv, outside = found.x_adv, torch.zeros_like(fast)
     if getattr(attack, "foreign", False): x_adv, outside = _brought_back(x_adv, job.x, threat)
     far = check_example(x_adv, job.x, threat, name, int(job.index[0]))

@@ -89,7 +89,7 @@ class Peer:
     eps:float
     version:str # of the library, or a hash of the user's file
     call:Callable # (model, x, y) -> images
-    noise, foreign, early_stop = 0., True, False
+    noisy, foreign, early_stop = False, True, False
 
     def run(self, model, x, y, generator=None, trace=None) -> Search:
         seen = Counted(model).eval()
