@@ -26,6 +26,17 @@ def build():
     net.load_state_dict(torch.load(__file__.replace("net.py", "net.pt"), weights_only=True))
     return net
 def softmax(): return nn.Sequential(build(), nn.Softmax(1))
+def double(): return build().double()
+class Loud(nn.Sequential):
+    def forward(self, x): print("loud"); return super().forward(x)
+def loud(): print("loud"); return Loud(build())
+def colour(): return nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.LazyLinear(10))
+def table(): torch.manual_seed(0); return nn.Linear(5, 2)
+def pixel(): torch.manual_seed(0); return nn.Sequential(nn.Flatten(), nn.Linear(1, 3))
+class InPlace(nn.Sequential):
+    def forward(self, x): return super().forward(x.sub_(.5))
+def in_place(): return InPlace(build())
+def leaves(): raise SystemExit(0)
 def opposite(model, x, y, threat): return (x + 2*threat.eps).clamp(0, 1)
 '''
 
@@ -42,6 +53,12 @@ def home(tmp_path_factory):
     np.savez(folder/"images.npz", x=d.x.mul(255).round().byte().numpy(), y=d.y.numpy())
     np.savez(folder/"normalised.npz", x=d.x.numpy()*2 - 1, y=d.y.numpy())
     np.savez(folder/"objects.npz", x=d.x.numpy(), y=np.array([object()]*40))
+    np.savez(folder/"doubles.npz", x=d.x.double().numpy(), y=d.y.double().numpy())
+    np.savez(folder/"halves.npz", x=d.x.numpy(), y=d.y.numpy() + .5)
+    np.savez(folder/"other.npz", x=d.x.numpy(), y=d.y.numpy() + 5)
+    draw = torch.Generator().manual_seed(0)
+    torch.manual_seed(0); table = nn.Linear(5, 2); torch.manual_seed(0); pixel = nn.Linear(1, 3)
+    for name, net, x in (("table", table, torch.rand(30, 5, generator=draw)), ("pixel", pixel, torch.rand(30, 1, 1, 1, generator=draw))): np.savez(folder/f"{name}.npz", x=x.numpy(), y=net(x.flatten(1)).argmax(1).numpy())
     return folder
 
 def run(*args, cwd, code=0, env=ENV):
@@ -105,10 +122,28 @@ def test_another_audits_folder_is_refused(whole, home, monkeypatch, change, name
     (["net.py", *THREATS], "write net.py:NAME"), (["net.py:built", *THREATS], "build, softmax"), (["no.py:net", *THREATS], "there is no file no.py"), (["nobody", *THREATS], "unknown model 'nobody'"),
     (["net.pt", *THREATS], "holds weights and no network"), (["net.py:build", "--threat", "l7:1"], "write NORM:EPS"), (["net.py:build", *THREATS, "--data", "nowhere.npz"], "there is no file"),
     (["net.py:build", *THREATS, "--data", "normalised.npz"], "must lie in [0,1]"), (["net.py:build", *THREATS, "--data", "objects.npz"], "could not be read"), (["net.py:build", *THREATS, "--mean", ".5"], "--mean and --std"),
-    (["net.py:build", *THREATS, "--with", "nobody"], "unknown attack"), (["net.py:build", *THREATS, "--n", "-1"], "--n must not be negative"), (["timm:no_such_net", *THREATS], "timm")], ids=lambda v: v[:30] if isinstance(v, str) else None)
+    (["net.py:build", *THREATS, "--with", "nobody"], "unknown attack"), (["net.py:build", *THREATS, "--n", "-1"], "--n must not be negative"), (["timm:no_such_net", *THREATS], "timm"),
+    (["net.py:leaves", *THREATS], "raised SystemExit"), (["net.py:in_place", *THREATS], "changes its input in place"), (["net.py:colour", *THREATS], "of the shape that it was made for"),
+    (["net.py:build", *THREATS, "--data", "table.npz"], "of the shape that it was made for"), (["net.py:build", *THREATS, "--data", "halves.npz"], "y holds fractions"), (["net.py:build", *THREATS, "--data", "other.npz"], "number the classes from 0"),
+    (["net.py:build", "--threat", "l2:1", "--threat", "L2:1.0"], "give each once"), (["net.py:build", *THREATS, "--data", "images.npz", "--size", "-3"], "size must be at least 1"), (["net.py:build", *THREATS, "--with", "net.py:nothing"], "has no function 'nothing'")], ids=lambda v: v[:30] if isinstance(v, str) else None)
 def test_mistakes_get_one_sentence(home, monkeypatch, args, sentence):
     out, err = ask(*args, "--out", "mistake", cwd=home, code=2, monkeypatch=monkeypatch)
     assert out == "" and sentence in err and len(err.strip().splitlines()) == 1
+
+@pytest.mark.parametrize("args, n", [
+    (["net.py:double", "--data", "images.npz", "--threat", "l2:0.5"], 40), (["net.py:build", "--data", "doubles.npz", "--threat", "linf:0.02"], 40), (["net.py:loud", "--data", "images.npz", *THREATS, "--batch-size", "7"], 40),
+    (["net.py:build", "--data", "images.npz", "--n", "1", *THREATS], 1), (["net.py:table", "--data", "table.npz", *THREATS], 30), (["net.py:pixel", "--data", "pixel.npz", "--threat", "linf:1", "--threat", "l2:0"], 30),
+    (["net.py:build", "--data", "images.npz", *THREATS, "--union-only"], 40)], ids=lambda v: " ".join(v)[:60] if isinstance(v, list) else None)
+def test_unusual_but_right(home, monkeypatch, args, n):
+    "Doubles, prints, odd batches, one image, tables, single pixels, a ball as large as the box, one of no size: an answer, and JSON that is only JSON."
+    found = json.loads(ask(*args, "--budget", "5", "--out", f"odd{abs(hash(tuple(args)))}", "--json", cwd=home, monkeypatch=monkeypatch)[0])
+    assert found["union"]["n"] == n and found["natural"]["accuracy"] >= found["union"]["accuracy"] and "nan" not in [c["name"] for c in found["flags"]]
+
+def test_precision_changes_nothing_here(home):
+    "The same network in double precision, asked with float32 images: the same verdicts, and its own precision."
+    d = mnist5k("test")[:40]
+    one, two = (audit(load_spec(f"{home}/net.py:{name}"), d.x, d.y, ["l2:0.5"], budget=10, progress=False) for name in ("build", "double"))
+    assert one.ledger.verdict.tolist() == two.ledger.verdict.tolist() and two.grade == "valid" and one.about["model"]["sha256"] != two.about["model"]["sha256"]
 
 def test_exit_codes(whole, home, monkeypatch):
     args = ["net.py:build", "--data", "images.npz", *THREATS, "--budget", "20", "--batch-size", "10", "--out", "whole"]
@@ -125,24 +160,29 @@ def test_somebody_elses_attack_is_judged_by_us(home, monkeypatch):
     rows, found = pd.read_parquet(home/"peer"/"ledger.parquet"), json.loads((home/"peer"/"report.json").read_text())
     theirs = rows[(rows.attack == "net.py:opposite") & (rows.distance > 0)]
     assert len(theirs) and theirs.outside.all() and (theirs.distance <= .02 + 1e-6).all() and "outside" in [c["name"] for c in found["flags"]]
+    (home/"net.py").write_text(NET + "\n# another attack, perhaps\n")
+    try: assert "attacks" in ask("net.py:build", "--data", "images.npz", "--threat", "linf:0.02", "--budget", "5", "--with", "net.py:opposite", "--out", "peer", cwd=home, monkeypatch=monkeypatch, code=2)[1]
+    finally: (home/"net.py").write_text(NET)
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("spec", ["torchattacks:PGD", "torchattacks:Square", "foolbox:LinfPGD"])
+@pytest.mark.parametrize("spec", ["torchattacks:PGD", "torchattacks:Square", "foolbox:LinfPGD", "autoattack"])
 def test_peers(home, spec):
-    pytest.importorskip(spec.partition(":")[0])
+    "Other libraries as second opinions: under our judge, and of our opinion on a linear network, where PGD is as good as any."
+    pytest.importorskip("pyautoattack" if spec == "autoattack" else spec.partition(":")[0])
     net, d = load_spec(f"{home}/net.py:build"), mnist5k("test")[:16]
     r = audit(net, d.x, d.y, ["linf:0.02"], budget=10, others=[spec], progress=False)
     ours, theirs = r.accuracy("linf:0.02", "pgd").robust, r.accuracy("linf:0.02", spec).robust
-    assert abs(ours - theirs) <= 2 and (r.ledger[r.ledger.attack == spec].distance <= .02 + 1e-5).all() and peer(spec, Threat("linf", .02)).to_json()["version"]
+    assert abs(ours - theirs) <= 2 and r.grade == "valid" and (r.ledger[r.ledger.attack == spec].distance <= .02 + 1e-5).all() and peer(spec, Threat("linf", .02)).to_json()["version"]
 
 @pytest.mark.filterwarnings("default")
-def test_timm_and_transformers():
+def test_timm_and_transformers(tmp_path):
     "Built here with random weights, nothing downloaded."
     timm, transformers = pytest.importorskip("timm"), pytest.importorskip("transformers")
     x, y = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 4
     config = transformers.ViTConfig(image_size=32, patch_size=8, hidden_size=24, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, num_labels=4)
     torch.manual_seed(0); vit = transformers.ViTForImageClassification(config).eval()
-    for model in (from_timm(timm.create_model("resnet10t", num_classes=4)), from_transformers(vit), vit, load_spec("timm:resnet10t,num_classes=4,pretrained=false")):
+    vit.save_pretrained(tmp_path)
+    for model in (load_spec(f"hf:{tmp_path}"), from_timm(timm.create_model("resnet10t", num_classes=4)), from_transformers(vit), vit, load_spec("timm:resnet10t,num_classes=4,pretrained=false")):
         r = audit(model, x, y, ["linf:0.01", "l2:0.1"], budget=3, progress=False)
         assert len(r.ledger) == 6*5 and "nan" not in [c.name for c in r.flags]
 
