@@ -244,7 +244,7 @@ def bench(model:Annotated[str, typer.Option(help="A network of `so-attack models
           n:Annotated[int, typer.Option("--n", min=1, max=1000, help="Images for the robust accuracies.")]=1000,
           rounds:Annotated[int, typer.Option(min=1, help="Interleaved rounds of timing.")]=5,
           json:Annotated[bool, typer.Option("--json", help="Print it for machines.")]=False):
-    "Time PGD against bare gradients, in float32 and in fast mode."
+    "Time PGD against bare gradients, in float32 and in fast mode, and beside other libraries that are installed."
     with polite():
         from json import dumps
         from so_attack.attacks import PGD
@@ -253,7 +253,7 @@ def bench(model:Annotated[str, typer.Option(help="A network of `so-attack models
         from so_attack.models import load_model
         from so_attack.norms import Threat
         t, data = Threat.parse(threat), mnist5k("test")[:n]
-        found = measure(load_model(model), PGD(t.norm, t.eps, early_stop=False), data.x, data.y, rounds=rounds)
+        found = measure(load_model(model), PGD(t.norm, t.eps, random_start=False, early_stop=False), data.x, data.y, rounds=rounds)
         if json: print(dumps(found | {"model": model, "data": data.name}, indent=1))
         else: _show_bench(found, model, data.name)
 
