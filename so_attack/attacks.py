@@ -56,7 +56,7 @@ def mean_gradient(model:nn.Module, # maps (B,…) to (B,K) logits
     "(1/n) Σₖ ∇ₓL(x + uₖ, y) with uₖ ~ N(0, σ²I): paper, Eq. (4)."
     if sigma == 0: return input_gradient(model, x, y, loss)
     if seeds is None: seeds = sample_seeds(len(x), device=x.device)
-    g_sum, loss_sum, at_once = 0., 0., max(1, 2**17//x.numel())                # copies in one pass: at most 167 MNIST images
+    g_sum, loss_sum, at_once = torch.zeros_like(x), torch.zeros_like(x[:, 0].reshape(len(x), -1)[:, 0]), max(1, 2**17//x.numel())                # copies in one pass: at most 167 MNIST images
     for part in torch.arange(samples).split(at_once):
         cloud = torch.cat([x.add(gaussian(seeds, x.shape[1:], draw + k).to(x.dtype), alpha=sigma) for k in part.tolist()])
         g, value, z = input_gradient(model, cloud, y, lambda z, y: torch.cat([loss(copy, y) for copy in z.split(len(y))]))
@@ -138,9 +138,12 @@ class PGD:
     loss:str="ce" # "ce" or "margin"
     early_stop:bool=True # a fooled sample leaves the batch; False: all steps, last iterate
     clip_last:bool=False # clip to [0,1] after the last step only, as the paper's ℓ2 code does
-    samples, noisy = 1, False # gradients a step; whether they are taken in noise
+    samples = 1
 
     def __post_init__(self): _check_settings(self)
+
+    @property
+    def noisy(self) -> bool: return False # whether gradients are taken in noise
 
     @property
     def step(self) -> float | tuple: # the length of a step that will be taken, or (first, last)
@@ -254,16 +257,17 @@ def run(attack:PGD, # or FGSM, SecondOrder
     check_batch(x, y)
     with torch.inference_mode(False), judging(model):
         x, y = x.detach().clone(), y.clone()
-        with torch.no_grad(): z = logits_of(model, x if attack.targets and attack.restarts > 1 else x[:1])
+        aims = attack.targets and attack.restarts > 1
+        with torch.no_grad(): z = logits_of(model, x if aims else x[:1])
         check_batch(x, y, classes=z.shape[1])
-        ways = _right_and_wrong(z, y)[1].argsort(1, descending=True)[:, :-1] if len(z) == len(x) else None # wrong classes, the likeliest first
+        ways = _right_and_wrong(z, y)[1].argsort(1, descending=True)[:, :-1] if aims else z   # wrong classes, the likeliest first
         seeds = generator if isinstance(generator, Tensor) else sample_seeds(len(x), generator, x.device)
         x_adv, spent, finite = x.clone(), torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool)
         left = torch.arange(len(x), device=x.device)
         for attempt in range(attack.restarts):
             stream = seeds[left] + attempt
             start = _start(attack, x[left], stream, attempt)
-            target = ways[left, (attempt - 1) % ways.shape[1]] if attack.targets and attempt else None
+            target = ways[left, (attempt - 1) % ways.shape[1]] if aims and attempt else None
             new = ascend(attack, model, x[left], y[left], start, stream, trace, target)
             x_adv[left], spent[left], finite[left] = new.x_adv, spent[left] + new.gradients, finite[left] & new.finite
             if attempt + 1 == attack.restarts: break

@@ -181,7 +181,7 @@ def train(model:nn.Module, # the network, on the device where it is to be traine
     state = defence.state(int(data.y.max()) + 1, [Twin(m).eval() if config.precision == "bfloat16" else m for m in static]).to(device)
     model.train().to(memory_format=torch.channels_last)
     optimizer, modules = OPTIMIZERS[config.optimizer](model.parameters(), config.lr), {"model": model, "state": state}
-    if history: load_checkpoint(path, modules, optimizer)
+    if path and history: load_checkpoint(path, modules, optimizer)
     search, per_epoch = Twin(model).eval() if config.precision == "bfloat16" else model, -(-len(data)//config.batch_size)
     with tqdm(total=config.epochs*per_epoch, initial=len(history)*per_epoch, disable=None if progress else True, desc=defence.name) as bar, torch.random.fork_rng(devices=[]):
         for epoch in range(len(history), config.epochs):
