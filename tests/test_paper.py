@@ -1,10 +1,12 @@
 """The paper's effect, on the official TRADES network and on the shipped Madry ℓ∞ network: the first 1,000 test images (slow), and the first 25 every time."""
+import json
 from dataclasses import replace
 import pytest, torch
 import torch.nn.functional as F
 from so_attack.attacks import PGD, SecondOrder
 from so_attack.data import mnist, mnist5k
 from so_attack.evaluation import evaluate
+from so_attack.experiments import kept
 from so_attack.models import load_model, model_names, zoo_manifest
 
 TRADES = {"natural": (99, 100), "pgd-l2": (90, 93), "so-l2": (0, 6), "pgd-linf": (95, 97.5), "so-linf": (91, 96)}
@@ -29,6 +31,19 @@ def test_official_trades_1000():
     print({row: str(e) for row, e in measured.items()})
     for row, (low, high) in TRADES.items(): assert 100*measured[row].low <= high and low <= 100*measured[row].high, (row, str(measured[row]))
     assert measured["so-l2"].accuracy <= .06
+
+@pytest.mark.slow
+@pytest.mark.needs("SO_ATTACK_DATA")
+@pytest.mark.needs("SO_ATTACK_HOME")
+def test_second_order_against_autoattack_and_the_published_attack():
+    "Official TRADES, ℓ2, ε = 2: the defaults leave no more than AutoAttack's stored verdicts, and 100 gradients leave less than the published 800."
+    theirs = json.loads((kept()/"autoattack.json").read_text())["trades-linf-official | l2:2"]["robust"]
+    data, model = mnist("test")[:len(theirs)], load_model("trades-linf-official")
+    ours = evaluate(model, {"defaults": SecondOrder("l2", 2.), "one attempt": SecondOrder("l2", 2., restarts=1)}, data.x, data.y, progress=False)
+    few = evaluate(model, {"published": replace(SecondOrder.paper("l2", 2.), early_stop=True)}, data.x[:100], data.y[:100], progress=False)
+    print(ours.table().round(1), few.table().round(1), f"AutoAttack leaves {theirs.count('1')} of {len(theirs)}", sep="\n")
+    assert ours.accuracy("defaults").robust <= theirs.count("1")
+    assert ours.of("one attempt")[:100].count("robust") < few.accuracy("published").robust and max(ours.frame[ours.frame.attack == "one attempt"].gradients) <= 200
 
 def plain_pgd(model, x, y, norm, eps, steps=40):
     "The published PGD, as plainly as it can be written: mean cross-entropy of the batch, no restart, last iterate; the ℓ2 version clips once, at the end."
