@@ -56,7 +56,8 @@ def mean_gradient(model:nn.Module, # maps (B,…) to (B,K) logits
     "(1/n) Σₖ ∇ₓL(x + uₖ, y) with uₖ ~ N(0, σ²I): paper, Eq. (4)."
     if sigma == 0: return input_gradient(model, x, y, loss)
     if seeds is None: seeds = sample_seeds(len(x), device=x.device)
-    g_sum, loss_sum, at_once = torch.zeros_like(x), torch.zeros_like(x[:, 0].reshape(len(x), -1)[:, 0]), max(1, 2**17//x.numel())                # copies in one pass: at most 167 MNIST images
+    g_sum, loss_sum = torch.zeros_like(x), torch.zeros_like(x[:, 0].reshape(len(x), -1)[:, 0])
+    at_once = max(1, 2**17//x.numel())                                         # copies in one pass: at most 167 MNIST images
     for part in torch.arange(samples).split(at_once):
         cloud = torch.cat([x.add(gaussian(seeds, x.shape[1:], draw + k).to(x.dtype), alpha=sigma) for k in part.tolist()])
         g, value, z = input_gradient(model, cloud, y, lambda z, y: torch.cat([loss(copy, y) for copy in z.split(len(y))]))
