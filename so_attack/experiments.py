@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from . import __version__
 from .norms import sample_seeds
 from .data import Data, mnist, mnist5k
-from .models import NETWORKS, fast_twin, ModelMissing, load_model, model_file, model_names, read_weights, sha256_of, zoo_manifest
+from .models import NETWORKS, fast_twin, low_precision, ModelMissing, load_model, model_file, model_names, read_weights, sha256_of, zoo_manifest
 from .attacks import PGD, SecondOrder
 from .defenses import ATDA, Ensemble, Madry, Natural, Trades
 from .training import CHECKPOINT, TrainConfig, checkpoint_info, new_network, recipe_of, static_networks, train
@@ -207,16 +207,16 @@ def machine() -> dict:
     "Where a result was computed."
     try: cpu = next(l.split(":")[1].strip() for l in Path("/proc/cpuinfo").read_text().splitlines() if l.startswith("model name"))
     except (OSError, StopIteration): cpu = platform.processor() or platform.machine()
-    return {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "system": platform.platform(terse=True)}
+    return {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "search": str(low_precision()), "system": platform.platform(terse=True)}
 
 def judge_cell(model, row:str, attack, data:Data, seed:int=0, progress:bool=True) -> dict:
     "Evaluate one network under one attack (None: the clean images)."
-    t = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     v = evaluate(model, {row: attack} if attack else {}, data.x, data.y, seed=seed, fast=bool(attack and attack.noisy), progress=progress)
     e, letters = v.accuracy(row), "".join(w[0] for w in v.of(row))
     gradients = int(v.frame[v.frame.attack == row].gradients.sum())
     return {"robust": e.robust, "n": e.n, "accuracy": round(100*e.accuracy, 4), "low": round(100*e.low, 4), "high": round(100*e.high, 4),
-            "invalid": letters.count("i"), "verdicts": letters, "gradients": gradients, "minutes": round((time.perf_counter() - t)/60, 4),
+            "invalid": letters.count("i"), "verdicts": letters, "gradients": gradients, "minutes": round((time.perf_counter() - began)/60, 4), "cpu_minutes": round((time.process_time() - cpu)/60, 4),
             "versions": {"so_attack": __version__, "torch": torch.__version__, "python": platform.python_version()},
             "machine": machine(), "created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
 
@@ -251,7 +251,7 @@ def trained(p:Preset, out, device="cpu", progress=True, from_zoo:bool=True) -> C
 def _trained(network, defence, config, data, out, column, device, progress, from_zoo) -> Network:
     recipe = recipe_of(defence, config, data, network)
     if from_zoo and zoo_manifest().get(column, {}).get("recipe") == recipe: return shipped(column)
-    identity = recipe | {"data_sha256": data_sha(data), "device": torch.device(device).type, "protocol": PROTOCOL}
+    identity = recipe | {"data_sha256": data_sha(data), "device": torch.device(device).type, "arithmetic": str(low_precision(device)), "protocol": PROTOCOL}
     folder = out/"networks"/f"{column}_s{config.seed}_{fingerprint(identity)[:16]}"
     about, note = _finished(folder)
     if about is None:

@@ -16,7 +16,7 @@ import torch.nn as nn
 from torch import Tensor
 from .norms import sample_seeds
 from .data import Data
-from .models import NETWORKS, Twin
+from .models import NETWORKS, Twin, low_precision
 from .defenses import Natural
 
 # %% ../nbs/06_training.ipynb #0b107c92
@@ -28,7 +28,7 @@ class TrainConfig:
     lr:float=1e-3 # peak learning rate
     ramp:float=.25 # share of training over which eps grows from 0 to full size
     seed:int=0 # weights, order of images, random starts
-    precision:str="bfloat16" # of the attack and of the forward pass: "bfloat16" or "float32"
+    precision:str="bfloat16" # of the attack and of the forward pass: "bfloat16", where the device computes in it, or "float32"
     optimizer:str="adam" # "adam" or "sgd" (momentum 0.9)
     schedule:str="cycle" # of the learning rate, see `SCHEDULES`
 
@@ -110,7 +110,7 @@ def run_epoch(model, defence, data, config, epoch, optimizer, search, state, bar
     "One pass over the data; the device is the model's."
     device = next(model.parameters()).device
     order, seeds = epoch_order(len(data), config.seed, epoch)
-    batches = order.split(config.batch_size)
+    batches, low = order.split(config.batch_size), config.precision == "bfloat16" and low_precision(device) == torch.bfloat16
     total, right, began, cpu = 0., 0, time.perf_counter(), time.process_time()
     for i, index in enumerate(batches):
         batch = epoch*len(batches) + i
@@ -118,7 +118,7 @@ def run_epoch(model, defence, data, config, epoch, optimizer, search, state, bar
         for group in optimizer.param_groups: group["lr"] = config.lr*SCHEDULES[config.schedule](done)
         x, y, s = (t[index].to(device) for t in (data.x, data.y, seeds))
         if x.ndim == 4: x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=low):
             loss, z = defence.loss(model, x, y, batch=batch, scale=eps_scale(done, config.ramp), search=search, seeds=s, state=state)
         optimizer.zero_grad()
         loss.backward()
