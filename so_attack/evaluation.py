@@ -7,7 +7,9 @@ __all__ = ['wilson', 'Estimate', 'Seen', 'judge', 'check_example', 'search', 'Ve
            'evaluate', 'Paired', 'paired', 'mcnemar']
 
 # %% ../nbs/07_evaluation.ipynb #a7735e1e
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 import torch
 from torch import Tensor, nn
@@ -177,6 +179,26 @@ def _judged(name, attack, model, twin, x, y, seeds, first):
                "label": y, "prediction": seen.prediction, "margin": seen.margin.double(), "distance": far, "gradients": found.gradients, "fast": fast}
     return {k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in columns.items()}, found.x_adv.cpu()
 
+# %% ../nbs/07_evaluation.ipynb #side-by-side
+class _Stopped(Exception): pass
+
+@contextmanager
+def _side_by_side(models, threads): # yields a `map`
+    "A `map` that works on `threads` batches at once, with one core each; it stops at the next forward pass when the block is left early."
+    from concurrent.futures import ThreadPoolExecutor
+    stop, cores = Event(), torch.get_num_threads()
+    def wanted(*_):
+        if stop.is_set(): raise _Stopped
+    hooks = [m.register_forward_pre_hook(wanted) for m in models]
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try: yield pool.map
+            except BaseException: stop.set(); pool.shutdown(cancel_futures=True); raise
+    finally:
+        torch.set_num_threads(cores)
+        for h in hooks: h.remove()
+
 # %% ../nbs/07_evaluation.ipynb #99d13cbe
 def evaluate(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given back as found
              attacks, # a list of attacks, or a dict name -> attack
@@ -186,26 +208,28 @@ def evaluate(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given bac
              seed:int=0, # fixes every sample's noise
              fast:bool=True, # search on a bfloat16 twin, judge on the model
              progress:bool=True, # a progress bar, when this is a terminal
-             keep_examples:bool=False # keep the returned images in `.examples`
+             keep_examples:bool=False, # keep the returned images in `.examples`
+             threads:int=1 # batches attacked at the same time; on a CPU, and for networks that do not mind
             ) -> Verdicts:
     "Attack every image with every attack, and judge; ValueError in one sentence for bad input."
     attacks, device = named(attacks), next((p.device for p in model.parameters()), x.device if isinstance(x, Tensor) else "cpu")
     with judging(model):
-        _check(model, x, y, batch_size, device)
+        _check(model, x, y, batch_size, threads, device)
         seeds = sample_seeds(len(x), torch.Generator().manual_seed(seed))
         twin = fast_twin(model, x[:256].to(device)) if fast else model
-        jobs = [(first, name) for first in range(0, len(x), batch_size) for name in attacks]
-        done = []
-        for first, name in tqdm(jobs, "evaluate", disable=None if progress else True, leave=False):
-            part = slice(first, first + batch_size)
-            images, labels, noise = (t[part].to(device) for t in (x, y, seeds))
-            done.append(_judged(name, attacks[name], model, twin, images, labels, noise, first))
+        threads = threads if torch.device(device).type == "cpu" else 1
+        size = batch_size if threads == 1 else min(batch_size, -(-len(x)//(2*threads)))
+        jobs = [(first, name) for first in range(0, len(x), size) for name in attacks]
+        def one(job): return _judged(job[1], attacks[job[1]], model, twin, *(t[job[0]:job[0] + size].to(device) for t in (x, y, seeds)), job[0])
+        with _side_by_side({model, twin}, threads) if threads > 1 else nullcontext(map) as each:
+            done = list(tqdm(each(one, jobs), "evaluate", len(jobs), disable=None if progress else True, leave=False))
     return _collect(done, list(attacks), keep_examples)
 
 # %% ../nbs/07_evaluation.ipynb #9fb6a18f
-def _check(model, x, y, batch_size, device):
+def _check(model, x, y, batch_size, threads, device):
     "Everything that can be refused before work starts."
-    if int(batch_size) < 1: raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
+    for name, value in (("batch_size", batch_size), ("threads", threads)):
+        if int(value) < 1: raise ValueError(f"{name} must be at least 1, not {value}.")
     check_batch(x, y)
     with torch.no_grad(): classes = logits_of(model, x[:2].to(device)).shape[1]
     check_batch(x, y, classes)
