@@ -28,6 +28,7 @@ def cosine(a:Tensor, # (B, …)
     "Cosine of the angle between a and b, for vectors of any length."
     return dot(steepest(a, "l2"), steepest(b, "l2"))
 
+# %% ../nbs/03_curvature.ipynb #a3c0ffee
 def input_loss(model:nn.Module, # maps (B,…) to (B,K) logits
                y:Tensor # (B,) int64
               ): # function (B,…) -> (B,)
@@ -56,6 +57,7 @@ def _reverse_over_reverse(total, x, v):
         if not g.requires_grad: return torch.zeros_like(v)       # f is linear
         return torch.autograd.grad(dot(g, v).sum(), x, materialize_grads=True)[0]
 
+# %% ../nbs/03_curvature.ipynb #a6c0ffee
 def hvp(f, # (B,…) -> (B,), a loss of each sample
         x:Tensor # (B, …) where the Hessians are taken
        ): # function v (B,…) -> Hv (B,…)
