@@ -25,8 +25,8 @@ def default_attacks(threat:Threat, # norm and size
                     loss:str="ce" # what PGD climbs: "ce" or "margin"; the second-order attack climbs the margin
                    ) -> dict: # name -> attack
     "The attacks that every audit makes in this threat."
-    steps = min(budget, 100)
-    return {"pgd": PGD(threat.norm, threat.eps, 40, restarts=2, loss=loss), "so": SecondOrder(threat.norm, threat.eps, steps, restarts=budget//steps)}
+    attempts = -(-budget//100)
+    return {"pgd": PGD(threat.norm, threat.eps, 40, restarts=2, loss=loss), "so": SecondOrder(threat.norm, threat.eps, budget//attempts, restarts=attempts)}
 
 # %% ../nbs/16_ledger.ipynb #ddb83409
 @dataclass(frozen=True)
@@ -91,12 +91,13 @@ def images_sha(x, # (N, …) or anything of which slices are tensors
 class Job:
     "Some images, and all that is needed to attack them."
     model:nn.Module
-    twin:nn.Module # for searching
+    twin:nn.Module # a faster copy, perhaps in low precision, for searching with noise
     sha:str # of the model
     index:Tensor # (B,) numbers of the images
     x:Tensor # (B, …)
     y:Tensor # (B,)
     seeds:Tensor # (B,)
+    close:nn.Module | None=None # a faster copy in the model's own precision, for searching without noise; None: the model
 
     def take(self, keep) -> "Job": return replace(self, **{k: getattr(self, k)[keep] for k in ("index", "x", "y", "seeds")})
 
@@ -132,9 +133,10 @@ def clean_rows(job:Job): # DataFrame, one row an image
 # %% ../nbs/16_ledger.ipynb #f5ab210f
 def attack_rows(job:Job, threat:Threat, name:str, attack): # DataFrame, one row an image; the images found
     "Attack some images, and judge what comes back."
-    found, fast = search(attack, job.model, job.twin if attack.noisy else job.model, job.x, job.y, job.seeds)
-    x_adv, outside = found.x_adv, torch.zeros_like(fast)
-    if getattr(attack, "foreign", False): x_adv, outside = _brought_back(x_adv, job.x, threat)
+    foreign = getattr(attack, "foreign", False)
+    copy = job.model if foreign else job.twin if attack.noisy else job.close or job.model
+    found, fast = search(attack, job.model, copy, job.x, job.y, job.seeds)
+    x_adv, outside = _brought_back(found.x_adv, job.x, threat) if foreign else (found.x_adv, torch.zeros_like(fast))
     far = check_example(x_adv, job.x, threat, name, int(job.index[0]))
     seen = judge(job.model, x_adv, job.y)
     repeat, rounded = _same(job, x_adv, seen.prediction)
@@ -258,7 +260,7 @@ def fill_ledger(jobs, # batch number -> Job, one after the other
 # %% ../nbs/16_ledger.ipynb #8986d862
 FACTORS = (.25, .5, .75, 1., 1.5, 2.)
 
-def first_few(n:int) -> int: return min(n, max(20, n//5), 100) # number of images for the extra attacks
+def first_few(n:int) -> int: return min(n, max(20, n//10), 100) # number of images for the extra attacks
 
 def sizes(plan:Plan) -> list[Threat]: # each norm's sizes, smallest first
     "The threats of the accuracy-over-ε curves."
@@ -273,7 +275,7 @@ def more_rows(job:Job, plan:Plan, ledger, out:Path, tick): # DataFrame
     right = ledger[(ledger.attack == "natural") & (ledger.verdict == "robust")]["sample"]
     part = job.take(torch.isin(job.index.cpu(), torch.tensor(right.to_numpy())))
     def size(t):
-        cheaper = {n: replace(a, restarts=1) for n, a in default_attacks(t, max(1, plan.budget//2), plan.loss).items()}
+        cheaper = {n: replace(a, restarts=1) for n, a in default_attacks(t, plan.budget, plan.loss).items()}
         return pd.concat([attack_rows(part, t, n, a)[0] for n, a in cheaper.items()]) if len(part.y) else ledger[:0]
     def steps(t):
         left = part.take(torch.isin(part.index.cpu(), torch.tensor(survivors(ledger, [str(t)]))))

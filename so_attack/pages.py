@@ -10,7 +10,9 @@ import base64, io, math
 from importlib.resources import files
 import torch
 from .norms import NORMS, Threat
-from .audit import AuditReport, curves, entries, first_few, only, survivors
+from .ledger import first_few, survivors
+from .checks import curves
+from .audit import AuditReport, entries, only
 
 # %% ../nbs/15_pages.ipynb #dbffc460
 def png(x) -> str: # data URI
