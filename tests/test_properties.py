@@ -1,4 +1,5 @@
 """Properties that hold for every input: of norms and projections, and of attacks as a whole."""
+from dataclasses import replace
 import pytest, torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
@@ -49,7 +50,8 @@ def network(seed, shape, classes=3):
     return nn.Sequential(nn.Flatten(), nn.Linear(d, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(), nn.Linear(8, classes))
 
 ATTACKS = [lambda n, e: FGSM(n, e), lambda n, e: PGD(n, e, 4, restarts=2, loss="margin"), lambda n, e: PGD(n, e, 4, momentum=.7, early_stop=False),
-           lambda n, e: SecondOrder(n, e, 3, samples=2, restarts=2), PGD.paper, SecondOrder.paper]
+           lambda n, e: SecondOrder(n, e, 3, samples=2, restarts=2),
+           lambda n, e: replace(PGD.paper(n, e), steps=8), lambda n, e: replace(SecondOrder.paper(n, e), steps=5, samples=4)]
 
 @settings(max_examples=30)
 @given(st.sampled_from(ATTACKS), NORM, st.floats(0, 1), st.integers(0, 1000), st.sampled_from([(3,), (1, 4, 4)]), st.sampled_from([torch.float32, torch.float64]))
