@@ -24,6 +24,7 @@ def _close_linf(a, b, radius):
 
 _CLOSE = {"l2": _close_l2, "linf": _close_linf}
 
+# %% ../nbs/12_ceiling.ipynb #e2c0ffee
 def conflicts(x:Tensor, # (N, …) images in [0,1]
               y:Tensor, # (N,) int64
               threat:Threat,
@@ -52,6 +53,7 @@ class Ceiling:
     @property
     def accuracy(self) -> float: return self.robust/self.n
 
+# %% ../nbs/12_ceiling.ipynb #e4c0ffee
 def ceiling(x:Tensor, # (N, …) images in [0,1]
             y:Tensor, # (N,) int64
             threat:Threat) -> Ceiling:
