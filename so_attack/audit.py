@@ -8,6 +8,7 @@ __all__ = ['Questions', 'AuditReport', 'accuracy', 'entries', 'table', 'overlap'
 
 # %% ../nbs/10_audit.ipynb #f1c78ba9
 import json, math, shutil, tempfile, time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -177,10 +178,10 @@ def audit(model:nn.Module, # from (B,…) images in [0,1] to (B,K) logits; given
     checks = [check_mode(model, probe[0])]
     with torch.inference_mode(False), judging(model):
         checks, plan, classes = _contract(model, probe, checks, plan)
-        identity = {"protocol": 1, "model": {"name": (about or {}).get("model") or type(model).__name__, "sha256": model_sha(model)},
-                    "data": {"name": (about or {}).get("data") or "data", "n": len(y), "sha256": images_sha(x, y)}, "device": device.type, **plan.to_json()}
-        if out is not None: claim(Path(out), identity); return _run(model, x, y, plan, checks, classes, device, identity, Path(out), progress, about, began)
-        with tempfile.TemporaryDirectory() as folder: return _run(model, x, y, plan, checks, classes, device, identity, Path(folder), progress, about, began)
+        identity = _identity(model, x, y, plan, device, about or {})
+        with nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
+            claim(Path(folder), identity)
+            return _run(model, x, y, plan, checks, classes, device, identity, Path(folder), progress, about, began)
 
 # %% ../nbs/10_audit.ipynb #55eda371
 def _refuse(model, x, y, device):
@@ -191,7 +192,7 @@ def _refuse(model, x, y, device):
     check_batch(few, y[:len(few)] if isinstance(y, Tensor) else y)
     few, labels = few.to(device), y[:len(few)].to(device)
     with torch.inference_mode(False):
-        model = as_classifier(model, few[:1])
+        model = as_classifier(model, few[:2])
         with judging(model), torch.no_grad(): classes = logits_of(model, few[:2]).shape[1]
     for i in range(0, len(y), 500): check_batch(x[i:i + 500], y[i:i + 500], classes)
     return model, (few, labels)
@@ -206,6 +207,11 @@ def _contract(model, probe, checks, plan) -> tuple[list[Check], Plan, int]:
     return checks, plan, z.shape[1]
 
 # %% ../nbs/10_audit.ipynb #b3ed88b3
+def _identity(model, x, y, plan, device, about) -> dict:
+    "What a ledger belongs to: this model, these images, this plan, and the way in which rows are made."
+    return {"protocol": 2, "model": {"name": about.get("model") or type(model).__name__, "sha256": model_sha(model)},
+            "data": {"name": about.get("data") or "data", "n": len(y), "sha256": images_sha(x, y)}, "device": device.type, **plan.to_json()}
+
 def _run(model, x, y, plan, checks, classes, device, identity, out, progress, about, began):
     n, size = len(y), plan.batch_size
     seeds, m = sample_seeds(n, torch.Generator().manual_seed(plan.seed)), first_few(n)

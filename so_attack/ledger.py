@@ -179,6 +179,7 @@ def _write(path, save): # save(temporary path)
         os.replace(temp, path)
     finally: temp.unlink(missing_ok=True)
 
+# %% ../nbs/16_ledger.ipynb #read-code
 def _read(path):
     "A table that was written before; None where there is none, or where it is damaged."
     import pandas as pd
