@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SCHEDULES', 'OPTIMIZERS', 'CHECKPOINT', 'TrainConfig', 'one_cycle', 'three_drops', 'eps_scale', 'epoch_order',
            'new_network', 'save_checkpoint', 'checkpoint_info', 'load_checkpoint', 'run_epoch', 'TrainResult',
-           'recipe_of', 'train', 'static_networks']
+           'recipe_of', 'train', 'static_networks', 'gradient_evaluations']
 
 # %% ../nbs/06_training.ipynb #55dc15d6
 import json, math, os, time
@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn as nn
 from torch import Tensor
+from tqdm.auto import tqdm
 from .norms import sample_seeds
 from .data import Data
 from .models import NETWORKS, Twin, low_precision
@@ -106,6 +107,18 @@ def load_checkpoint(path:Path, modules:dict, optimizer):
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
 # %% ../nbs/06_training.ipynb #cb7a7866
+def _update(model, defence, optimizer, search, state, x, y, seeds, batch, scale, low) -> tuple[float, int]: # loss, number of right answers
+    "One batch: loss, gradient, step; the twin follows."
+    if x.ndim == 4: x = x.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=low):
+        loss, z = defence.loss(model, x, y, batch=batch, scale=scale, search=search, seeds=seeds, state=state)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    if search is not model: search.follow(model)
+    return loss.item(), (z.argmax(1) == y).sum().item()
+
+# %% ../nbs/06_training.ipynb #epoch-code
 def run_epoch(model, defence, data, config, epoch, optimizer, search, state, bar) -> dict: # the epoch's line of the history
     "One pass over the data; the device is the model's."
     device = next(model.parameters()).device
@@ -117,15 +130,9 @@ def run_epoch(model, defence, data, config, epoch, optimizer, search, state, bar
         done = batch/(len(batches)*config.epochs)
         for group in optimizer.param_groups: group["lr"] = config.lr*SCHEDULES[config.schedule](done)
         x, y, s = (t[index].to(device) for t in (data.x, data.y, seeds))
-        if x.ndim == 4: x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=low):
-            loss, z = defence.loss(model, x, y, batch=batch, scale=eps_scale(done, config.ramp), search=search, seeds=s, state=state)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if search is not model: search.follow(model)
-        total, right = total + loss.item()*len(y), right + (z.argmax(1) == y).sum().item()
-        bar.set_postfix(epoch=f"{epoch + 1}/{config.epochs}", loss=f"{loss.item():.3f}", accuracy=f"{right/((i + 1)*config.batch_size):.1%}", refresh=False)
+        loss, hits = _update(model, defence, optimizer, search, state, x, y, s, batch, eps_scale(done, config.ramp), low)
+        total, right = total + loss*len(y), right + hits
+        bar.set_postfix(epoch=f"{epoch + 1}/{config.epochs}", loss=f"{loss:.3f}", accuracy=f"{right/((i + 1)*config.batch_size):.1%}", refresh=False)
         bar.update()
     return {"epoch": epoch + 1, "loss": total/len(data), "accuracy": right/len(data), "seconds": round(time.perf_counter() - began, 1), "cpu_seconds": round(time.process_time() - cpu, 1)}
 
@@ -164,6 +171,15 @@ def _difference(theirs:dict, ours:dict, prefix="") -> str:
     return ""
 
 # %% ../nbs/06_training.ipynb #babbb6f5
+def _prepare(model, defence, data, config, static, path, history):
+    "Optimizer, the defence's state, and what the attack searches on: fresh, or from the checkpoint."
+    low = config.precision == "bfloat16"
+    state = defence.state(int(data.y.max()) + 1, [Twin(m).eval() if low else m for m in static]).to(next(model.parameters()).device)
+    optimizer = OPTIMIZERS[config.optimizer](model.train().to(memory_format=torch.channels_last).parameters(), config.lr)
+    if history: load_checkpoint(path, {"model": model, "state": state}, optimizer)
+    return optimizer, state, Twin(model).eval() if low else model
+
+# %% ../nbs/06_training.ipynb #train-code
 def train(model:nn.Module, # the network, on the device where it is to be trained
           defence, # a defence: its `loss` is minimised
           data:Data, # images in [0,1] and labels
@@ -174,26 +190,35 @@ def train(model:nn.Module, # the network, on the device where it is to be traine
           static=None # the networks that `defence.static` names, in eval mode; None: they are trained first, in out/static
          ) -> TrainResult:
     "Train `model` with `defence`; ValueError if `out` holds another run's checkpoint."
-    from tqdm.auto import tqdm
-    recipe, device, path = recipe_of(defence, config, data, type(model).__name__), next(model.parameters()).device, Path(out)/CHECKPOINT if out else None
+    recipe, path = recipe_of(defence, config, data, type(model).__name__), Path(out)/CHECKPOINT if out else None
     history = _history(path, recipe)
-    if static is None: static = static_networks(defence, data, config, out, device, progress)
-    state = defence.state(int(data.y.max()) + 1, [Twin(m).eval() if config.precision == "bfloat16" else m for m in static]).to(device)
-    model.train().to(memory_format=torch.channels_last)
-    optimizer, modules = OPTIMIZERS[config.optimizer](model.parameters(), config.lr), {"model": model, "state": state}
-    if path and history: load_checkpoint(path, modules, optimizer)
-    search, per_epoch = Twin(model).eval() if config.precision == "bfloat16" else model, -(-len(data)//config.batch_size)
-    with tqdm(total=config.epochs*per_epoch, initial=len(history)*per_epoch, disable=None if progress else True, desc=defence.name) as bar, torch.random.fork_rng(devices=[]):
+    if static is None: static = static_networks(defence, data, config, out, next(model.parameters()).device, progress)
+    optimizer, state, search = _prepare(model, defence, data, config, static, path, history)
+    batches = -(-len(data)//config.batch_size)
+    with tqdm(total=config.epochs*batches, initial=len(history)*batches, disable=None if progress else True, desc=defence.name) as bar, torch.random.fork_rng(devices=[]):
         for epoch in range(len(history), config.epochs):
             torch.manual_seed(1_000_003*config.seed + epoch)                   # dropout
             line = run_epoch(model, defence, data, config, epoch, optimizer, search, state, bar)
             if watch: line |= watch(model.eval()); model.train()
             history.append(line)
-            if path: save_checkpoint(path, modules, optimizer, {"recipe": recipe, "history": history})
+            if path: save_checkpoint(path, {"model": model, "state": state}, optimizer, {"recipe": recipe, "history": history})
     return TrainResult(model.eval(), history, recipe)
 
 # %% ../nbs/06_training.ipynb #959ed830
 def static_networks(defence, data:Data, config:TrainConfig=TrainConfig(), out=None, device="cpu", progress:bool=True) -> list: # of nn.Modules in eval mode
     "The networks that `defence.static` names, trained without a defence; found again in out/static."
-    config = replace(config, epochs=max(1, config.epochs//2))
+    config = replace(config, epochs=_static_epochs(config.epochs))
     return [train(new_network(name, config.seed).to(device), Natural(), data, config, Path(out)/"static"/name if out else None, progress).model for name in defence.static]
+
+# %% ../nbs/06_training.ipynb #cost-code
+def gradient_evaluations(recipe:dict # what `recipe_of` says
+                        ) -> int: # forward-backward passes on one image, in the whole training
+    "What a recipe costs, whatever the machine."
+    d, c, n = recipe["defence"], recipe["config"], recipe["images"]
+    sizes = [min(c["batch_size"], n - first) for first in range(0, n, c["batch_size"])]*c["epochs"]
+    steps = 0 if d["name"] == "Natural" else d.get("steps", 1)
+    inner = (steps and max(1, math.ceil(steps*eps_scale(i/len(sizes), c["ramp"]))) for i in range(len(sizes)))
+    update = 1 if d["name"] in ("Natural", "Madry") else 2
+    return sum(size*(update + k) for size, k in zip(sizes, inner)) + n*len(d.get("static", ()))*_static_epochs(c["epochs"])
+
+def _static_epochs(epochs): return max(1, epochs//2)
