@@ -1,20 +1,28 @@
-"""`so-attack` as a process: started, killed, continued, damaged, misused."""
+"""`so-attack`: started, killed, continued, damaged, misused. In a process of its own where signals, limits or what it leaves behind matter."""
 import json, os, shutil, signal, subprocess, sys, time
 from pathlib import Path
 import pytest
+from typer.testing import CliRunner
+from so_attack.cli import app
 from so_attack.experiments import ROWS, shipped
 from so_attack.models import ModelMissing
 
 ROOT = Path(__file__).parent.parent
 ENV = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 COMMAND = [sys.executable, "-c", "from so_attack.cli import main; main()"]
-GRID = ["--n", "4", "--columns", "natural,madry-linf"]
+GRID = ["--n", "2", "--columns", "natural,madry-linf"]
 
 def so_attack(*args, cwd, code=0):
     "Run the command to its end; (stdout, stderr)."
     r = subprocess.run([*COMMAND, *map(str, args)], cwd=cwd, env=ENV, capture_output=True, text=True, timeout=300)
     assert r.returncode == code, r.stderr
     assert "Traceback" not in r.stderr
+    return r.stdout, r.stderr
+
+def asked(*args, code=0):
+    "The same within this process, which costs no start; (stdout, stderr)."
+    r = CliRunner().invoke(app, [str(a) for a in args])
+    assert r.exit_code == code, r.output
     return r.stdout, r.stderr
 
 def cells(folder):
@@ -50,7 +58,7 @@ def whole(zoo, tmp_path_factory):
 def test_reproduce_fills_the_table(whole):
     folder, out, err = whole
     assert len(cells(folder)) == 2*len(ROWS)
-    assert "madry-linf" in out and "98.8/" in out and "mnist5k-test[:4]" in out and "verdict mode" in out
+    assert "madry-linf" in out and "98.8/" in out and "mnist5k-test[:2]" in out and "verdict mode" in out
     assert (folder/"table1.png").read_bytes().startswith(b"\x89PNG")
     assert "| atda-mix | 99.0 / not run |" in (folder/"table1.md").read_text()
 
@@ -59,7 +67,7 @@ def test_cells_say_where_they_come_from(whole):
     for path in (folder/"cells").glob("*.json"):
         body = json.loads(path.read_text())
         config, result = body["config"], body["result"]
-        assert config["data"]["name"] == "mnist5k-test[:4]" and config["data"]["n"] == result["n"] == len(result["verdicts"]) == 4
+        assert config["data"]["name"] == "mnist5k-test[:2]" and config["data"]["n"] == result["n"] == len(result["verdicts"]) == 2
         assert config["network"]["sha256"] == shipped(config["column"]).sha256 and config["seed"] == 0
         assert {"torch", "so_attack", "python"} <= set(result["versions"]) and result["machine"]["cores"] >= 1
         assert result["low"] <= result["accuracy"] <= result["high"] and result["minutes"] >= 0
@@ -67,24 +75,25 @@ def test_cells_say_where_they_come_from(whole):
 
 def test_table1_for_machines(whole):
     folder, *_ = whole
-    table = json.loads(so_attack("table1", "--json", "--out", folder, cwd=folder)[0])["columns"]
+    table = json.loads(asked("table1", "--json", "--out", folder)[0])["columns"]
     assert set(table["madry-linf"]) == set(ROWS) and set(table["madry-linf"]["pgd-l2"]) == {"accuracy", "low", "high", "n", "seeds"}
-    assert table["madry-linf"]["natural"]["n"] == 4 and table["trades-mix"]["so-l2"] is None
+    assert table["madry-linf"]["natural"]["n"] == 2 and table["trades-mix"]["so-l2"] is None
 
 def test_killed_twice_and_continued(whole, tmp_path):
     folder, before = tmp_path/"runs"/"zoo", {}
-    for after in (2, 7):
-        code, _ = stopped("reproduce", *GRID, cwd=tmp_path, by=signal.SIGKILL, after=after)
-        assert code == -signal.SIGKILL and after <= len(list((folder/"cells").glob("*.json"))) < 2*len(ROWS)
+    args = ["reproduce", *GRID[:-1], "natural"]
+    for after in (1, 3):
+        code, _ = stopped(*args, cwd=tmp_path, by=signal.SIGKILL, after=after)
+        assert code == -signal.SIGKILL and after <= len(list((folder/"cells").glob("*.json"))) < len(ROWS)
         assert all(p.stat().st_mtime_ns == t for p, t in before.items())       # finished cells were not computed again
         before = {p: p.stat().st_mtime_ns for p in (folder/"cells").glob("*.json")}
-    so_attack("reproduce", *GRID, cwd=tmp_path)
-    assert cells(folder) == cells(whole[0])
+    so_attack(*args, cwd=tmp_path)
+    assert cells(folder) == {name: cell for name, cell in cells(whole[0]).items() if name.startswith("natural")}
 
 @pytest.mark.slow
 def test_training_killed_twice_and_continued(tmp_path_factory):
     "Killed in the middle of a training, and again while the trained network is judged: the same weights and verdicts as without."
-    args, ran = ["reproduce", "--preset", "quick", "--n", "4", "--columns", "natural"], []
+    args, ran = ["reproduce", "--preset", "quick", "--n", "2", "--columns", "natural"], []
     for files in ((), ("runs/quick/networks/*/checkpoint.safetensors", "runs/quick/cells/*.json")):
         cwd = tmp_path_factory.mktemp("train")
         for wait_for in files: assert stopped(*args, cwd=cwd, by=signal.SIGKILL, files=wait_for)[0] == -signal.SIGKILL
@@ -110,8 +119,8 @@ def test_damaged_cells_are_named_and_computed_again(whole, tmp_path):
     shutil.copytree(whole[0], folder := tmp_path/"copy")
     half, changed = sorted((folder/"cells").glob("natural_*.json"))[:2]
     half.write_bytes(half.read_bytes()[:200])
-    changed.write_text(changed.read_text().replace('"n": 4', '"n": 5'))
-    _, err = so_attack("reproduce", *GRID, "--out", folder, cwd=tmp_path)
+    changed.write_text(changed.read_text().replace('"n": 2', '"n": 3'))
+    _, err = asked("reproduce", *GRID, "--out", folder)
     assert half.name in err and changed.name in err and "damaged" in err
     assert cells(folder) == cells(whole[0])
 
@@ -119,19 +128,20 @@ def test_a_foreign_cell_is_refused(whole, tmp_path):
     shutil.copytree(whole[0], folder := tmp_path/"copy")
     a, b = sorted((folder/"cells").glob("natural_*.json"))[:2]
     a.write_bytes(b.read_bytes())
-    _, err = so_attack("reproduce", *GRID, "--out", folder, cwd=tmp_path, code=2)
+    _, err = asked("reproduce", *GRID, "--out", folder, code=2)
     assert a.name in err and "another configuration" in err
 
 @pytest.mark.parametrize("args, sentence", [
     (["reproduce", "--columns", "natural,madry-l7"], "unknown column 'madry-l7': the known ones are natural, madry-l2,"),
     (["reproduce", "--out", "file/x"], "cannot write to file/x"),
     (["table1"], "there are no results in runs/zoo")])
-def test_mistakes_get_one_sentence(tmp_path, args, sentence):
+def test_mistakes_get_one_sentence(tmp_path, monkeypatch, args, sentence):
     (tmp_path/"file").write_text("")
-    out, err = so_attack(*args, cwd=tmp_path, code=2)
+    monkeypatch.chdir(tmp_path)
+    out, err = asked(*args, code=2)
     assert out == "" and sentence in err and len(err.strip().splitlines()) == 1
     assert not (tmp_path/"runs").exists()                                      # nothing was begun
 
-def test_models_are_listed(tmp_path):
-    out, _ = so_attack("models", cwd=tmp_path)
+def test_models_are_listed():
+    out, _ = asked("models")
     assert "madry-linf" in out and "trades-linf-official" in out
