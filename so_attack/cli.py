@@ -115,11 +115,12 @@ def _reproduce(p, folder, seeds, device, fresh):
     print(f"Written to {folder}: table1.md, table1.json, table1.png, {drawn}and a file for each cell in cells/.")
     if not any(c.config for c in cells): _fail("none of these networks is at hand, so nothing was run.", 1)
 
+# %% ../nbs/11_cli.ipynb #figures
 def _figures(p, folder, device) -> str:
     "Figures 1 and 2, where both networks that they need are among the columns and at hand."
     from so_attack import experiments, report
     if "natural" not in p.columns or not {"trades-linf", "trades-linf-official"} & set(p.columns): return ""
-    data = experiments.judged_on(p)
+    data = experiments.judged_on(p)[:25]
     try: about, x_adv = experiments.figure_data(folder, data, device=device)
     except experiments.ModelMissing: return ""
     report.figure1(about).savefig(folder/"figure1.png", dpi=110)
@@ -198,6 +199,7 @@ def _typed(ctx, without=()) -> str:
         else: words += [w for v in (value if isinstance(value, (list, tuple)) else [value]) for w in (p.opts[0], str(v))]
     return shlex.join(words)
 
+# %% ../nbs/11_cli.ipynb #wanted
 def _numbers(text, name):
     try: return [float(v) for v in text.split(",")]
     except ValueError: raise ValueError(f"cannot read --{name} {text!r}: write one number, or one a channel, separated by commas.") from None
@@ -214,10 +216,8 @@ def _wanted_model(spec, mean, std, probabilities, device):
 # %% ../nbs/11_cli.ipynb #635df719
 def _audit(command, model, data, threat, n, out, mean, std, probabilities, size, others, device, fail_under, json, **plan):
     import torch
-    from json import dumps
-    from rich.console import Console
-    from so_attack.audit import Plan, audit, show
-    from so_attack.experiments import fingerprint, write_text
+    from so_attack.audit import Plan, audit
+    from so_attack.experiments import fingerprint
     from so_attack.sources import load_data
     torch.set_flush_denormal(True)
     Plan(tuple(threat), others=tuple(others), **plan)                                                       # refused before anything is loaded
@@ -229,6 +229,14 @@ def _audit(command, model, data, threat, n, out, mean, std, probabilities, size,
     images = load_data(data, n or None, size or own_size)
     about = {"model": model, "data": images.name, "command": command, "classes": getattr(images.x, "classes", None)}
     with redirect_stdout(sys.stderr): report = audit(net, images.x, images.y, threat, folder, about=about, others=others, **plan)     # the model may print
+    _deliver(report, folder, json, fail_under)
+
+# %% ../nbs/11_cli.ipynb #deliver
+def _deliver(report, folder, json, fail_under):
+    from json import dumps
+    from rich.console import Console
+    from so_attack.audit import show
+    from so_attack.experiments import write_text
     found = report.to_json() | {"files": {"report": str(report.to_html(folder/"report.html")), "ledger": str(folder/"ledger.parquet"), "examples": str(folder/"examples")}}
     write_text(folder/"report.json", dumps(found, indent=1, ensure_ascii=False) + "\n")
     if json: print(dumps(found, indent=1, ensure_ascii=False))
@@ -257,6 +265,7 @@ def bench(model:Annotated[str, typer.Option(help="A network of `so-attack models
         if json: print(dumps(found | {"model": model, "data": data.name}, indent=1))
         else: _show_bench(found, model, data.name)
 
+# %% ../nbs/11_cli.ipynb #show-bench
 def _show_bench(found, model, data):
     from rich.console import Console
     from rich.table import Table
