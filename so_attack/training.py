@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SCHEDULES', 'OPTIMIZERS', 'CHECKPOINT', 'TrainConfig', 'one_cycle', 'three_drops', 'eps_scale', 'epoch_order',
-           'new_network', 'save_checkpoint', 'checkpoint_info', 'load_checkpoint', 'run_epoch', 'TrainResult',
-           'recipe_of', 'train', 'static_networks', 'gradient_evaluations']
+           'new_network', 'save_tensors', 'save_checkpoint', 'checkpoint_info', 'load_checkpoint', 'run_epoch',
+           'TrainResult', 'recipe_of', 'train', 'static_networks', 'gradient_evaluations']
 
 # %% ../nbs/06_training.ipynb #55dc15d6
 import json, math, os, time
@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import torch
 import torch.nn as nn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 from .norms import sample_seeds
@@ -78,25 +80,30 @@ def new_network(name:str, # a name from `NETWORKS`, e.g. "MadryNet"
 # %% ../nbs/06_training.ipynb #f1884c51
 CHECKPOINT = "checkpoint.safetensors"
 
+def save_tensors(path:Path, tensors:dict, metadata:dict | None=None): # metadata: str -> str
+    "A safetensors file, atomically: afterwards it is there whole, or as it was before; OSError where the disk is full."
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        save_file(tensors, temporary, metadata=metadata)
+        os.replace(temporary, path)
+    except SafetensorError as e: raise OSError(f"{path} could not be written ({e})") from None
+    finally: temporary.unlink(missing_ok=True)
+
+# %% ../nbs/06_training.ipynb #checkpoint-code
 def save_checkpoint(path:Path, modules:dict, optimizer, info:dict): # modules: name -> nn.Module
-    "Write everything needed to continue, atomically."
-    from safetensors.torch import save_file
+    "Write everything needed to continue."
     tensors = {f"{name}.{k}": v.contiguous() for name, m in modules.items() for k, v in m.state_dict().items()}
     for i, moments in optimizer.state_dict()["state"].items(): tensors |= {f"moments.{i}.{k}": v.contiguous() for k, v in moments.items() if v is not None}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file(tensors, temporary, metadata={"info": json.dumps(info)})
-    os.replace(temporary, path)
+    save_tensors(path, tensors, {"info": json.dumps(info)})
 
 def checkpoint_info(path:Path) -> dict:
     "What was saved beside the tensors: recipe and history."
-    from safetensors import safe_open
     with safe_open(path, "pt") as f: return json.loads(f.metadata()["info"])
 
 # %% ../nbs/06_training.ipynb #148e3641
 def load_checkpoint(path:Path, modules:dict, optimizer):
     "Put weights, states and moments back, each in the memory layout that it had."
-    from safetensors.torch import load_file
     tensors, moments, weights = load_file(path), {}, [p for group in optimizer.param_groups for p in group["params"]]
     for name, m in modules.items(): m.load_state_dict({k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
     for k in tensors:
