@@ -29,7 +29,8 @@ CFG = settings["DEFAULT"]
 NBS, LIB, BLOB = ROOT/CFG["nbs_path"], CFG["lib_name"], f"{CFG['git_url']}/blob/{CFG['branch']}"
 
 def esc(text): return html.escape(str(text), quote=True)
-def plain(markup): return html.unescape(re.sub(r"<[^>]+>", "", markup)).strip()
+def plain_text(markup): return html.unescape(re.sub(r"<[^>]+>", "", markup))
+def plain(markup): return plain_text(markup).strip()
 def slug(text): return re.sub(r"[^\w.]+", "-", plain(text).lower()).strip("-") or "section"
 
 def spoken(tex):
@@ -54,6 +55,7 @@ class Entry:
     page:str = ""
     module:str = ""
     line:int = 0
+    value:str = ""      # of a value: the expression, shortened
 
     @property
     def signature(self): return f"{self.name}({', '.join(n if d is None else f'{n}={d}' for n, _, d, _ in self.params)})" if self.kind not in ("value", "property") else self.name
@@ -118,7 +120,7 @@ def entries(source):
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             for target in getattr(node, "targets", None) or [node.target]:
                 for name in target.elts if isinstance(target, ast.Tuple) else [target]:
-                    if isinstance(name, ast.Name): found.append(Entry(name.id, "value", [], ("", ""), notes.get(node.end_lineno, "")))
+                    if isinstance(name, ast.Name): found.append(Entry(name.id, "value", [], ("", ""), notes.get(node.end_lineno, ""), value=short(ast.unparse(node.value)) if node.value else ""))
     return [e for e in found if not e.name.startswith("_")]
 
 def inherit(e, api):
@@ -153,12 +155,17 @@ class Page:
     @property
     def url(self): return self.stem + ".html"
     @property
-    def label(self): return "Start" if self.path.stem == "index" else (t := self.title.removeprefix("Tutorial: "))[0].upper() + t[1:]
+    def label(self):
+        "The title as the sidebar has room for it."
+        if self.path.stem == "index": return "Start"
+        t = self.title.removeprefix("Tutorial: ")
+        return (t := t if len(t) <= 28 else t.split(", ")[0])[0].upper() + t[1:]
     @property
     def part(self): return PARTS.get(self.path.stem[0], "")
 
 def directives(source): return dict((line[2:].replace(":", " ", 1).split(None, 1) + [""])[:2] for line in source.splitlines() if line.startswith("#|") and line[2:].strip())
 def code_of(source): return re.sub(r"(?m)^#\|.*\n?", "", source).strip("\n")
+def short(text, n=90): return text if len(text) <= n else text[:n].rstrip() + " …"
 def text_of(x): return "".join(x) if isinstance(x, list) else x
 
 def load(path):
@@ -236,8 +243,13 @@ class Site:
     def code(self, source, language="python"):
         try: lexer = get_lexer_by_name(language, stripnl=False)
         except ClassNotFound: lexer = get_lexer_by_name("text", stripnl=False)
-        marked = highlight(source.rstrip("\n") + "\n", lexer, HtmlFormatter(nowrap=True))
-        return f'<pre class="code"><code>{marked.rstrip()}</code></pre>\n'
+        marked = highlight(source.rstrip("\n") + "\n", lexer, HtmlFormatter(nowrap=True)).rstrip("\n")
+        return f'<pre class="code"><code>{"".join(map(self.line, marked.split(chr(10))))}</code></pre>\n'
+
+    def line(self, marked):
+        "One line of code; what is too long for the page goes on below, further in than it began."
+        text = plain_text(marked)
+        return f'<span class="line" style="--in:{len(text) - len(text.lstrip(" "))}">{marked}\n</span>'
 
     # ---- prose ----
 
@@ -325,12 +337,12 @@ class Site:
         data = o.get("data", {})
         if o["output_type"] == "stream":
             text = COLOURS.sub("", text_of(o["text"])).rstrip()
-            return f'<pre class="{o["name"]}{" sentences" if max(map(len, text.splitlines()), default=0) > 110 else ""}">{esc(text)}</pre>'       # wider than a table would be
+            return f'<pre class="{o["name"]}{" sentences" if wide(text) else ""}">{esc(text)}</pre>'
         if "image/png" in data: return f"<figure>{self.picture(data['image/png'], alt)}</figure>"
         if "image/svg+xml" in data: return f"<figure>{text_of(data['image/svg+xml'])}</figure>"
         if "text/html" in data:
             markup = re.sub(r"<img (?![^>]*\balt=)", f'<img alt="{esc(alt)}" ', re.sub(r"(?s)<style.*?</style>", "", text_of(data["text/html"])))
-            markup = re.sub(r"<td>(?=[^<]{41,}</td>)", '<td class="words">', markup)             # a sentence in a table may be broken, a number may not
+            markup = re.sub(r"<td>(?=[^<]{33,}</td>)", '<td class="words">', markup)             # a sentence in a table may be broken, a number may not
             return f'<div class="scroll html">{markup}</div>'
         if "text/markdown" in data: return self.prose(text_of(data["text/markdown"]))
         return f'<pre>{esc(text_of(data.get("text/plain", "")).rstrip())}</pre>'
@@ -387,6 +399,11 @@ class Site:
         shutil.copytree(katex(), assets/"katex", dirs_exist_ok=True)
         (self.out/".nojekyll").touch()
         if self.problems: raise SystemExit("\n".join(self.problems))
+
+def wide(text):
+    "Does it hold sentences that the page must break? A table, with its columns, keeps its lines unless it is wider than any page."
+    long = [line for line in text.splitlines() if len(line) > 90]
+    return any(len(line) > 110 or not re.search(r"\S {3}|[│━┃─]", line) for line in long)
 
 def join_streams(outputs):
     "Consecutive pieces of the same stream are one output."

@@ -1,5 +1,5 @@
 "The documentation site: built once from the stored notebooks, then every page in a real browser."
-import ast, html.parser, importlib.util, re, shutil, sys, time
+import ast, html, html.parser, importlib, importlib.util, inspect, re, shutil, sys, time
 from pathlib import Path
 from urllib.parse import unquote
 import pytest
@@ -85,10 +85,40 @@ def test_every_exported_name_has_an_entry(links):
         missing += [f"{path.stem}.{name}" for name in names if name not in links[f"{page}.html"].ids or f"{page}.html#{name}" not in links["api.html"].to]
     assert not missing
 
+def entry(site, page, name):
+    "The markup of a name's entry, up to its methods."
+    text = (site/page).read_text(encoding="utf8")
+    start = text.find(f'<section class="entry', max(0, text.find(f' id="{name}"') - 60))
+    return re.split(r'<details class="members">|</section>', text[start:])[0]
+
 def test_docments_are_shown(site):
-    page = (site/"attacks.html").read_text(encoding="utf8")
-    entry = page[page.index('id="SecondOrder"'):page.index("</section>", page.index('id="SecondOrder"'))]
-    for part in ("samples=", "noisy gradients a step", "eps", "restarts", "so_attack/attacks.py#L"): assert part in entry
+    shown = entry(site, "attacks.html", "SecondOrder")
+    for part in ("noisy gradients a step", "radius of the ball, in pixel", "so_attack/attacks.py#L"): assert part in shown
+
+MODULES = sorted(p.stem for p in (ROOT/"so_attack").glob("[!_]*.py"))
+
+@pytest.mark.parametrize("module", MODULES)
+def test_signatures_are_those_of_the_library(module, site):
+    "The pages read the source, Python runs it: names, order and defaults must agree."
+    lib, wrong = importlib.import_module(f"so_attack.{module}"), []
+    page = re.sub(r"^\d+[a-z]?_", "", re.search(r"nbs/(\S+)\.ipynb", Path(lib.__file__).read_text(encoding="utf8"))[1]) + ".html"
+    for name in lib.__all__:
+        thing = getattr(lib, name)
+        if not inspect.isroutine(thing) and not isinstance(thing, type) or isinstance(thing, type) and not getattr(thing.__init__, "__module__", "").startswith("so_attack"): continue
+        shown = html.unescape(re.sub(r"<[^>]+>", "", re.search(r'<code class="signature">(.*?)</code>', entry(site, page, name), re.S)[1]))
+        a = ast.parse(f"def {shown}: pass").body[0].args
+        told = {p.arg: None for p in a.args + a.kwonlyargs + [v for v in (a.vararg, a.kwarg) if v]}
+        told |= {p.arg: ast.unparse(d) for p, d in [*zip(a.args[len(a.args) - len(a.defaults):], a.defaults), *zip(a.kwonlyargs, a.kw_defaults)] if d}
+        true = {p.name: p.default for p in inspect.signature(thing).parameters.values()}
+        if sorted(told) != sorted(true) or [n for n in told if n in {p.arg for p in a.args}] != [n for n in true if n in {p.arg for p in a.args}]: wrong.append(f"{shown}: has {list(true)}")
+        for n, d in told.items():
+            if (d is None) != (true.get(n) is inspect.Parameter.empty): wrong.append(f"{shown}: default of {n}")
+            elif d is not None and literal(d) != ... and literal(d) != true[n]: wrong.append(f"{shown}: {n} is {true[n]!r}")
+    assert not wrong
+
+def literal(text):
+    try: return ast.literal_eval(text)
+    except ValueError: return ...
 
 def test_prose_links_to_entries(links): assert "attacks.html#PGD" in {to for found in links.values() for to in found.to}
 
@@ -115,6 +145,7 @@ def test_page(page, site, tab):
         tab.size(width, 800, phone)
         assert tab.run("document.documentElement.scrollWidth") <= width, f"scrolls sideways at {width} pixels: " + str(tab.run(
             f"[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > {width} + 1 && !e.closest('.scroll, pre, .math')).map(e => e.outerHTML.slice(0, 120))"))
+        assert tab.run("[...document.querySelectorAll('pre.code')].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 80))") == [], f"code scrolls at {width} pixels"
     assert tab.complaints == []
 
 @pytest.fixture
