@@ -4,6 +4,7 @@ from configparser import ConfigParser
 from pathlib import Path
 import pytest
 import so_attack
+from so_attack.columns import PAPER_TABLE1
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = Path(so_attack.__file__).parent
@@ -65,6 +66,24 @@ def test_imports_stand_alone(path):
 def test_readme_links_lead_somewhere():
     links = re.findall(r"\]\((?![a-z]+:|#)([^)\s#]+)", (ROOT/"README.md").read_text(encoding="utf8"))
     assert links and not [link for link in links if not (ROOT/link).exists()]
+
+def cells(line): return [c.strip(" *") for c in line.strip("|\n").split("|")]
+
+def test_readme_numbers_are_the_stored_ones():
+    "Paper / ours with its interval, and the figures of the sentences below the table."
+    text, table = (ROOT/"README.md").read_text(encoding="utf8"), json.loads((ROOT/"results"/"zoo"/"table1.json").read_text(encoding="utf8"))["columns"]
+    rows = {"natural images": "natural", "PGD, ℓ∞": "pgd-linf", "S-O, ℓ∞": "so-linf", "PGD, ℓ2": "pgd-l2", "S-O, ℓ2": "so-l2"}
+    seen = {words[0]: words[1:] for words in map(cells, text.splitlines()) if words[0] in rows}
+    assert seen.keys() == rows.keys()
+    for name, row in rows.items():
+        for column, told in zip(("madry-linf", "trades-linf-official"), seen[name]):
+            theirs, ours, low, high = map(float, re.fullmatch(r"([\d.]+) / ([\d.]+) \(([\d.]+)–([\d.]+)\)", told).groups())
+            e = table[column][row]
+            assert theirs == PAPER_TABLE1[column][row] and max(abs(ours - e["accuracy"]), abs(low - e["low"]), abs(high - e["high"])) < .06, (name, column)
+    most = max(table[c][r]["accuracy"] for c in table if c.startswith(("ensemble", "atda")) for r in ("pgd-l2", "pgd-linf"))
+    assert f"at most {most:.0f} of 100 images" in text
+    ceiling = json.loads((ROOT/"results"/"ceiling.json").read_text(encoding="utf8"))["ceilings"]["l2:4"]["accuracy"]
+    assert f"more than {ceiling:.1f} % of MNIST" in text
 
 def test_no_path_of_one_machine():
     "Outputs and prose must not carry the place where somebody ran them."
