@@ -171,7 +171,7 @@ def audit(model:nn.Module, # from (B,…) images in [0,1] to (B,K) logits; given
           **settings # of the `Plan`: budget, others, union_only, seed, batch_size, fast, loss
          ) -> AuditReport:
     "Attack a classifier in all threats, and say how far the numbers can be believed; ValueError in one sentence for bad input."
-    plan, began = Plan(threats, **settings), time.perf_counter()
+    plan, began = Plan(threats, **settings), (time.perf_counter(), time.process_time())
     x = x.detach() if isinstance(x, Tensor) else x
     device = next((p.device for p in model.parameters()), x.device if isinstance(x, Tensor) else torch.device("cpu"))
     model, probe = _refuse(model, x, y, device)
@@ -225,7 +225,7 @@ def _run(model, x, y, plan, checks, classes, device, identity, out, progress, ab
     caps = ceilings(x, y, plan)
     checks += [*check_chance_to_attack(model, ledger, plan, classes), *(check_flattened(ledger, str(t), plan) for t in plan.threats), *check_moves(ledger, plan), *check_verdicts(ledger, plan), *check_sizes(more, m, plan), check_ceiling(ledger, caps, plan)]
     facts = {"model": identity["model"] | {"classes": classes}, "data": identity["data"], "command": (about or {}).get("command", ""), "classes": (about or {}).get("classes"),
-             "versions": {"so_attack": __version__, "torch": torch.__version__}, "machine": machine(), "minutes": round((time.perf_counter() - began)/60, 2)}
+             "versions": {"so_attack": __version__, "torch": torch.__version__}, "machine": machine(), "minutes": round((time.perf_counter() - began[0])/60, 2), "cpu_minutes": round((time.process_time() - began[1])/60, 2)}
     return AuditReport(ledger, more, tuple(explained(checks)), plan, facts, caps, _notes(model, twin, plan, ledger, m), tuple(pick_gallery(ledger, x, out, plan)))
 
 # %% ../nbs/10_audit.ipynb #notes-code

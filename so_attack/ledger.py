@@ -25,7 +25,7 @@ def default_attacks(threat:Threat, # norm and size
                     loss:str="ce" # what PGD climbs: "ce" or "margin"; the second-order attack climbs the margin
                    ) -> dict: # name -> attack
     "The attacks that every audit makes in this threat."
-    attempts = -(-budget//100)
+    attempts = max(1, budget//100)
     return {"pgd": PGD(threat.norm, threat.eps, 40, restarts=2, loss=loss), "so": SecondOrder(threat.norm, threat.eps, budget//attempts, restarts=attempts)}
 
 # %% ../nbs/16_ledger.ipynb #ddb83409
