@@ -1,4 +1,4 @@
-"""The paper's effect, on the official TRADES network and on the shipped Madry ℓ∞ network: the first 1,000 test images (slow), and the first sixteen every time."""
+"""The paper's effect, on the official TRADES network and on the shipped Madry ℓ∞ network: the first 1,000 test images (slow), and the first ten every time."""
 import json
 from dataclasses import replace
 import pytest, torch
@@ -73,23 +73,23 @@ def plain_pgd(model, x, y, norm, eps, steps=40):
 @pytest.mark.needs("SO_ATTACK_HOME")
 def test_pgd_paper_is_the_published_program():
     "Nearly the same verdicts, image by image (near a vanished gradient the two round differently)."
-    model, data = load_model("trades-linf-official"), mnist("test")[:40]
+    model, data = load_model("trades-linf-official"), mnist("test")[:25]
     for norm, eps in (("l2", 4.), ("linf", .3)):
         a, b = (model(x).argmax(1) == data.y for x in (PGD.paper(norm, eps)(model, data.x, data.y), plain_pgd(model, data.x, data.y, norm, eps)))
-        assert (a != b).sum() <= 2, (norm, (a != b).sum())
+        assert (a != b).sum() <= 1, (norm, (a != b).sum())
 
 @pytest.mark.needs("SO_ATTACK_DATA")
 @pytest.mark.needs("SO_ATTACK_HOME")
-def test_official_trades_16():
-    "With sixteen images, whose intervals are wider."
-    measured = published("trades-linf-official", 16, last=False)
+def test_official_trades_10():
+    "With ten images, whose intervals are wider."
+    measured = published("trades-linf-official", 10, last=False)
     check(measured)
     assert measured["pgd-l2"].accuracy - measured["so-l2"].accuracy > .7
 
 def test_shipped_madry_linf():
-    "The shipped network, on sixteen embedded images it has not seen: PGD calls it robust in ℓ2, and S-O empties it."
+    "The shipped network, on twelve embedded images it has not seen: PGD calls it robust in ℓ2, and S-O empties it."
     if "madry-linf" not in model_names(): pytest.skip("the zoo is not at hand")
-    data, model = mnist5k("test")[:16], load_model("madry-linf")
+    data, model = mnist5k("test")[:12], load_model("madry-linf")
     attacks = {f"{a.name}@{a.eps:g}": a for t in (("l2", 4.), ("l2", 2.)) for a in (PGD.paper(*t), replace(SecondOrder.paper(*t), early_stop=True))}
     left = {name: 100*evaluate(model, {name: a}, data.x, data.y, fast=a.noisy, progress=False).accuracy(name).accuracy for name, a in attacks.items()}
     assert left["so-l2@4"] == 0 and left["pgd-l2@4"] > 50 and left["pgd-l2@2"] > 75 and left["so-l2@2"] < 30, left
