@@ -51,12 +51,15 @@ def upset(report:AuditReport, most:int=14) -> dict:
     rows = [{"name": a, "total": totals[a], "y": ys[a], "dots": [{"x": x, "on": bool(v)} for x, v in zip(xs, table[a])]} for a in names]
     return {"columns": columns, "rows": rows, "left": left, "base": base, "width": left + 28*max(1, len(columns)) + 10, "height": base + 30 + 20*len(names)}
 
+# %% ../nbs/15_pages.ipynb #alone-code
+def _images(n): return f"{n:,} image{'s' if n != 1 else ''}"
+
 def alone(report:AuditReport) -> list[str]:
     "What was found by one norm, or by one attack, only."
     threats = list(map(str, report.plan.threats))
-    lines = [f"{only(report.ledger, [t]):,} images were broken only in {t}." for t in threats] if len(threats) > 1 else []
+    lines = [f"Broken only in {t}: {_images(only(report.ledger, [t]))}." for t in threats] if len(threats) > 1 else []
     so = len(survivors(report.ledger, attacks=["pgd"])) - len(survivors(report.ledger, attacks=["pgd", "so"]))
-    return lines + [f"{so:,} images that PGD left in every threat were broken by the second-order attack."] + [f"{only(report.ledger, attacks=[a]):,} images were broken only by {a}." for a in report.plan.others]
+    return lines + [f"Left by PGD in every threat, and broken by the second-order attack: {_images(so)}."] + [f"Broken only by {a}: {_images(only(report.ledger, attacks=[a]))}." for a in report.plan.others]
 
 # %% ../nbs/15_pages.ipynb #7c0d6b68
 def panels(report:AuditReport) -> list[dict]:
@@ -106,11 +109,17 @@ def html(report:AuditReport) -> str:
     page = {"n": len(report), "m": first_few(len(report)), "grade": report.grade, "meaning": _MEANING[report.grade], "union": _text(report.union()), "natural": _text(found["natural"][0]), "rows": rows,
             "threats": [str(t) for t in report.plan.threats], "flags": [vars(c) | {"next": report.advice(c)} for c in report.flags], "checks": [vars(c) | {"flag": c.flag} for c in report.checks],
             "table_notes": _table_notes(report, rows), "upset": upset(report), "alone": alone(report), "panels": panels(report), "gallery": gallery(report), "ratio": _ratio(report), "confusion": confusion(report),
-            "notes": report.notes, "attacks": [{"name": f"{t} {n}", "settings": a.to_json()} for t in report.plan.threats for n, a in report.plan.attacks(t).items()]}
+            "notes": report.notes, "attacks": [{"name": f"{t} {n}", "settings": _settings(a)} for t in report.plan.threats for n, a in report.plan.attacks(t).items()]}
     template = files("so_attack").joinpath("templates/audit.html").read_text(encoding="utf-8")
     return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(template).render(**report.about, **page)
 
 # %% ../nbs/15_pages.ipynb #fde28a87
+def _word(v): return " to ".join(map(_word, v)) if isinstance(v, (list, tuple)) else {True: "yes", False: "no"}[v] if isinstance(v, bool) else f"{v:.4g}" if isinstance(v, float) else str(v)
+
+def _settings(attack) -> str: # e.g. "PGD: steps 40, restarts 2, …"
+    name, *rest = attack.to_json().items()
+    return f"{name[1]}: " + ", ".join(f"{k} {_word(v)}" for k, v in rest if v is not None and k not in ("norm", "eps"))
+
 def _ratio(report):
     shape = report.gallery[0]["x"].shape if report.gallery else (1, 1, 1)
     return f"{shape[2]} / {shape[1]}" if len(shape) == 3 and shape[0] in (1, 3) else "4 / 1"
