@@ -249,7 +249,7 @@ class Site:
     def line(self, marked):
         "One line of code; what is too long for the page goes on below, further in than it began."
         text = plain_text(marked)
-        return f'<span class="line" style="--in:{len(text) - len(text.lstrip(" "))}">{marked}\n</span>'
+        return f'<span class="line" style="--in:{min(20, len(text) - len(text.lstrip(" ")))}">{marked}\n</span>'
 
     # ---- prose ----
 
