@@ -26,7 +26,8 @@ def norm_of_batch(schedule:str, # "linf", "l2" or "mix"
     "The norm in which this batch is attacked."
     return ("linf", "l2")[batch % 2] if schedule == "mix" else schedule
 
-def parse_schedule(schedule) -> str:
+def parse_schedule(schedule # "mix", or a norm in any usual spelling
+                  ) -> str: # "linf", "l2" or "mix"
     "The schedule's one name; ValueError for one that is not there."
     if str(schedule).lower() == "mix": return "mix"
     try: return parse_norm(schedule)
@@ -133,7 +134,7 @@ class Trades(Defence):
 # %% ../nbs/05_defenses.ipynb #97875583
 class Sources(nn.Module):
     "The static models of an ensemble; they are cached elsewhere, so no checkpoint carries them."
-    def __init__(self, static):
+    def __init__(self, static): # the networks
         super().__init__()
         self.static = tuple(static)             # a tuple: not registered, so not in the state_dict
 

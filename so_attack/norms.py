@@ -135,7 +135,8 @@ def parse_norm(norm # "linf", "l2", or another spelling: "Linf", inf, "L2", 2
     return name
 
 # %% ../nbs/00_norms.ipynb #d4c0ffee
-def check_eps(eps) -> float:
+def check_eps(eps # radius: a number, or text that reads as one
+             ) -> float:
     "`eps` as a float; ValueError unless it is a finite number ≥ 0."
     try: value = float(eps)
     except (TypeError, ValueError): raise ValueError(f"eps must be a number, not {eps!r}") from None
