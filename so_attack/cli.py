@@ -51,7 +51,7 @@ def _columns(text): return None if text is None else [c.strip() for c in text.sp
 def _seeds(text:str) -> list[int]:
     try: seeds = [int(s) for s in text.split(",")]
     except ValueError: raise ValueError(f"cannot read the seeds {text!r}: write whole numbers separated by commas, for example --seeds 0,1,2.") from None
-    if min(seeds) < 0 or len(set(seeds)) < len(seeds): raise ValueError(f"the seeds must be different and not negative, not {text}.")
+    if not 0 <= min(seeds) <= max(seeds) < 2**31 or len(set(seeds)) < len(seeds): raise ValueError(f"the seeds must be different, not negative and below 2³¹, not {text}.")
     return seeds
 
 def _device(name:str) -> str:

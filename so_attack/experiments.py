@@ -76,6 +76,7 @@ def write_text(path, text:str) -> Path:
     try:
         with open(temp, "w", encoding="utf-8") as f: f.write(text); f.flush(); os.fsync(f.fileno())
         os.replace(temp, path)
+    except OSError as e: raise OSError(e.errno, e.strerror, str(path)) from None
     finally: temp.unlink(missing_ok=True)
     return path
 
@@ -217,7 +218,8 @@ def _fitting(path, attacks, data):
     try: body = read_cell(path)
     except Damaged: return None
     c = body["config"]
-    fits = c["protocol"] == PROTOCOL and c["column"] in COLUMNS and c["row"] in attacks and c["attack"] == attacks[c["row"]] and c["data"] == data[c["row"]]
+    row = c.get("row")
+    fits = c.get("protocol") == PROTOCOL and c.get("column") in COLUMNS and row in attacks and c.get("attack") == attacks[row] and c.get("data") == data[row]
     return Cell(c["column"], c["row"], c["seed"], c, body["result"], "stored") if fits else None
 
 # %% ../nbs/08_experiments.ipynb #discard
