@@ -12,7 +12,7 @@ class Browser:
         self.session = self.call("Target.attachToTarget", session=None, targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"): self.call(f"{domain}.enable")
 
-    def message(self, seconds=30):
+    def message(self, seconds=90):
         "The next message; None when none came in time."
         until = time.monotonic() + seconds
         while b"\0" not in self.rest:
