@@ -261,7 +261,7 @@ def run(attack:PGD, # or FGSM, SecondOrder
     with torch.inference_mode(False), judging(model):
         x, y = x.detach().clone(), y.clone()
         aims = attack.targets and attack.restarts > 1
-        with torch.no_grad(): z = logits_of(model, x if aims else x[:1])
+        with torch.no_grad(): z = logits_of(model, x if aims else x[:2])
         check_batch(x, y, classes=z.shape[1])
         ways = _right_and_wrong(z, y)[1].argsort(1, descending=True)[:, :-1] if aims else z   # wrong classes, the likeliest first
         seeds = generator if isinstance(generator, Tensor) else sample_seeds(len(x), generator, x.device)
