@@ -222,6 +222,7 @@ def _audit(command, model, data, threat, n, out, mean, std, probabilities, size,
     torch.set_flush_denormal(True)
     Plan(tuple(threat), others=tuple(others), **plan)                                                       # refused before anything is loaded
     if n < 0: raise ValueError(f"--n must not be negative, not {n}.")
+    if fail_under is not None and not 0 <= fail_under <= 100: raise ValueError(f"--fail-under must lie between 0 and 100 (percent), not {fail_under:g}.")
     slug = "".join(c if c.isalnum() or c in "-_" else "-" for c in model.rpartition("/")[2])
     folder = _folder(out, f"audit/{slug}_{fingerprint(command)[:8]}")
     device = _device(device)

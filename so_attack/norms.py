@@ -8,6 +8,7 @@ __all__ = ['NORMS', 'flat', 'per_sample', 'uniform', 'gaussian', 'sample_seeds',
 
 # %% ../nbs/00_norms.ipynb #81ee6cb7
 import math
+from fractions import Fraction
 from dataclasses import dataclass
 from typing import Callable
 import torch
@@ -135,11 +136,11 @@ def parse_norm(norm # "linf", "l2", or another spelling: "Linf", inf, "L2", 2
     return name
 
 # %% ../nbs/00_norms.ipynb #d4c0ffee
-def check_eps(eps # radius: a number, or text that reads as one
+def check_eps(eps # radius: a number, or text that reads as one, such as "0.3" or "8/255"
              ) -> float:
     "`eps` as a float; ValueError unless it is a finite number ≥ 0."
-    try: value = float(eps)
-    except (TypeError, ValueError): raise ValueError(f"eps must be a number, not {eps!r}") from None
+    try: value = float(Fraction(eps) if isinstance(eps, str) else eps)
+    except (TypeError, ValueError, ZeroDivisionError): raise ValueError(f"eps must be a number, not {eps!r}") from None
     if not 0 <= value < math.inf: raise ValueError(f"eps must be a finite number that is not negative, not {eps!r}")
     return value
 
@@ -155,11 +156,11 @@ class Threat:
         object.__setattr__(self, "eps", check_eps(self.eps))
 
     @classmethod
-    def parse(cls, text:str # e.g. "l2:2.0" or "Linf:0.3"
+    def parse(cls, text:str # e.g. "l2:2.0" or "Linf:8/255"
              ) -> "Threat":
         "Read a threat as the command line writes it; ValueError says how to write one."
         norm, colon, eps = str(text).partition(":")
-        try: return cls(norm, float(eps))
+        try: return cls(norm, eps)
         except ValueError as e: raise ValueError(f"cannot read the threat {text!r} ({e}): write NORM:EPS, for example l2:2 or linf:0.3") from None
 
     def __str__(self): return f"{self.norm}:{self.eps:g}"

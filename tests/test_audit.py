@@ -127,7 +127,7 @@ def test_another_audits_folder_is_refused(whole, home, monkeypatch, change, name
     (["net.py", *THREATS], "write net.py:NAME"), (["net.py:built", *THREATS], "build, softmax"), (["no.py:net", *THREATS], "there is no file no.py"), (["nobody", *THREATS], "unknown model 'nobody'"),
     (["net.pt", *THREATS], "holds weights and no network"), (["net.py:build", "--threat", "l7:1"], "write NORM:EPS"), (["net.py:build", *THREATS, "--data", "nowhere.npz"], "there is no file"),
     (["net.py:build", *THREATS, "--data", "normalised.npz"], "must lie in [0,1]"), (["net.py:build", *THREATS, "--data", "objects.npz"], "could not be read"), (["net.py:build", *THREATS, "--mean", ".5"], "--mean and --std"),
-    (["net.py:build", *THREATS, "--with", "nobody"], "unknown attack"), (["net.py:build", *THREATS, "--n", "-1"], "--n must not be negative"), (["timm:no_such_net", *THREATS], "timm"),
+    (["net.py:build", *THREATS, "--with", "nobody"], "unknown attack"), (["net.py:build", *THREATS, "--n", "-1"], "--n must not be negative"), (["net.py:build", *THREATS, "--fail-under", "nan"], "--fail-under must lie between"), (["timm:no_such_net", *THREATS], "timm"),
     (["net.py:leaves", *THREATS], "raised SystemExit"), (["net.py:in_place", *THREATS], "changes its input in place"), (["net.py:alone", *THREATS], "cannot answer for 2 images"), (["net.py:single", *THREATS], "one number for each image"), (["net.py:build", *THREATS, "--probabilities"], "no probabilities"), (["net.py:build", *THREATS, "--data", "sixteen.npz"], "whole numbers up to 255"),
      (["net.py:colour", *THREATS], "of the shape that it was made for"),
     (["net.py:build", *THREATS, "--data", "table.npz"], "of the shape that it was made for"), (["net.py:build", *THREATS, "--data", "halves.npz"], "y holds fractions"), (["net.py:build", *THREATS, "--data", "other.npz"], "number the classes from 0"),
@@ -138,7 +138,7 @@ def test_mistakes_get_one_sentence(home, monkeypatch, args, sentence):
 
 @pytest.mark.parametrize("args, n", [
     (["net.py:double", "--data", "images.npz", "--threat", "l2:0.5"], 40), (["net.py:build", "--data", "doubles.npz", "--threat", "linf:0.02"], 40), (["net.py:loud", "--data", "images.npz", *THREATS, "--batch-size", "7"], 40),
-    (["net.py:build", "--data", "images.npz", "--n", "1", *THREATS], 1), (["net.py:table", "--data", "table.npz", *THREATS], 30), (["net.py:pixel", "--data", "pixel.npz", "--threat", "linf:1", "--threat", "l2:0"], 30),
+    (["net.py:build", "--data", "images.npz", "--n", "1", *THREATS], 1), (["net.py:table", "--data", "table.npz", *THREATS], 30), (["net.py:pixel", "--data", "pixel.npz", "--threat", "linf:255/255", "--threat", "l2:0"], 30),
     (["net.py:build", "--data", "images.npz", *THREATS, "--union-only"], 40)], ids=lambda v: " ".join(v)[:60] if isinstance(v, list) else None)
 def test_unusual_but_right(home, monkeypatch, args, n):
     "Doubles, prints, odd batches, one image, tables, single pixels, a ball as large as the box, one of no size: an answer, and JSON that is only JSON."
