@@ -160,7 +160,7 @@ class Threat:
              ) -> "Threat":
         "Read a threat as the command line writes it; ValueError says how to write one."
         norm, colon, eps = str(text).partition(":")
-        try: return cls(norm, eps)
+        try: return cls(norm, check_eps(eps))
         except ValueError as e: raise ValueError(f"cannot read the threat {text!r} ({e}): write NORM:EPS, for example l2:2 or linf:0.3") from None
 
     def __str__(self): return f"{self.norm}:{self.eps:g}"
