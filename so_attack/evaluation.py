@@ -210,7 +210,7 @@ def evaluate(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given bac
              y:Tensor, # (N,) int64 labels
              batch_size:int=256, # images at a time; does not change the result
              seed:int=0, # fixes every sample's noise
-             fast:bool=True, # search on a bfloat16 twin, judge on the model
+             fast:bool=True, # search on the low-precision twin, judge on the model
              progress:bool=True, # a progress bar, when this is a terminal
              keep_examples:bool=False, # keep the returned images in `.examples`
              threads:int=1 # batches attacked at the same time; on a CPU, and for networks that do not mind
