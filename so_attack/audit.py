@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from . import __version__
 from .norms import Threat, sample_seeds
-from .models import check_batch, fast_twin, judging, logits_of
+from .models import check_batch, fast_twins, judging, logits_of
 from .attacks import margin
 from .evaluation import Estimate
 from .experiments import machine, write_text
 from .sources import as_classifier
 from .ledger import Job, Plan, _among, _kept, claim, fill_ledger, first_few, images_sha, load_examples, model_sha, more_rows, sizes, survivors
-from .checks import Check, _limit, _precision, ceilings, check_ceiling, check_chance_to_attack, check_contract, check_flattened, check_mode, check_moves, check_sizes, check_verdicts, curves, explained, grade, graded
+from .checks import Check, _limit, ceilings, check_ceiling, check_chance_to_attack, check_contract, check_flattened, check_mode, check_moves, check_sizes, check_verdicts, curves, explained, grade, graded
 
 # %% ../nbs/10_audit.ipynb #d66f3388
 @dataclass(frozen=True, eq=False)
@@ -211,7 +211,7 @@ def _identity(model, x, y, plan, device, about) -> dict:
 def _run(model, x, y, plan, checks, classes, device, identity, out, progress, about, began):
     n, size = len(y), plan.batch_size
     seeds, m = sample_seeds(n, torch.Generator().manual_seed(plan.seed)), first_few(n)
-    twin, close = (fast_twin(model, x[:256].to(device), dtype=t) if plan.fast else model for t in (None, _precision(model)))
+    twin, close = fast_twins(model, x[:256].to(device)).values() if plan.fast else (model, model)
     def job(a, b): return Job(model, twin, identity["model"]["sha256"], torch.arange(a, min(b, n), device=device), *(t[a:b].to(device) for t in (x, y, seeds)), close)
     numbers = range(math.ceil(n/size))
     with tqdm(total=len(numbers) + len(sizes(plan)) + len(plan.threats), desc="audit", disable=None if progress else True, leave=False) as bar:

@@ -10,6 +10,7 @@ import random, statistics, time
 from importlib.metadata import version
 import torch
 from torch import Tensor
+from . import __version__
 from .attacks import LOSSES
 from .evaluation import evaluate
 from .models import fast_twin, input_gradient, judging, logits_of
@@ -95,7 +96,8 @@ def bench(model, # maps (B,…) in [0,1] to (B,K) logits
     "Times and strength of an attack in float32 and in fast mode, beside bare gradients and other libraries, in one run."
     peers = pgd_elsewhere(attack) if elsewhere and not attack.noisy else {}
     seconds = take_turns(contestants(model, attack, x[:timed], y[:timed], peers), rounds)
-    accuracy = {name: evaluate(model, {"attack": a}, x, y, fast=name == "fast", progress=False).accuracy("attack").accuracy for name, a in {"float32": attack, "fast": attack, **peers}.items()}
+    fast = Peer("fast", attack.norm, attack.eps, __version__, lambda model, x, y: attack(fast_twin(model, x), x, y))
+    accuracy = {name: evaluate(model, {"attack": a}, x, y, fast=False, progress=False).accuracy("attack").accuracy for name, a in {"float32": attack, "fast": fast, **peers}.items()}
     gradients = attack.steps*attack.samples*timed
     return {"attack": attack.to_json(), "timed_images": timed, "rounds": rounds, "threads": torch.get_num_threads(), "device": str(x.device), "torch": torch.__version__, "n": len(x),
             "gradients_per_second": {name: round(gradients/statistics.median(s)) for name, s in seconds.items()},

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 from .norms import Threat
-from .models import judging, logits_of
+from .models import judging, logits_of, precision
 from .evaluation import Estimate, paired
 from .ceiling import ceiling
 from .sources import with_normalization
@@ -98,8 +98,7 @@ def check_normalisation(model:nn.Module, x:Tensor, y:Tensor) -> Check:
     return graded("normalisation", gain, text, f"--mean {mean} --std {std}", f"audit(with_normalization(model, [{mean}], [{std}]), x, y, threats)", invalid=5)
 
 # %% ../nbs/17_checks.ipynb #1e3b8ab3
-def _precision(model): return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-def _limit(model): return -math.log(torch.finfo(_precision(model)).tiny) # the margin at which exp(−margin) underflows
+def _limit(model): return -math.log(torch.finfo(precision(model)).tiny) # the margin at which exp(−margin) underflows
 
 def _percent(part, whole): return 100*int(part)/max(1, int(whole))
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from .norms import distance, flat, sample_seeds
-from .models import check_batch, fast_twin, input_gradient, judging, logits_of
+from .models import check_batch, fast_twins, input_gradient, judging, logits_of
 from .attacks import Search, cross_entropy, margin
 
 # %% ../nbs/07_evaluation.ipynb #7b3f0b09
@@ -210,7 +210,7 @@ def evaluate(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given bac
              y:Tensor, # (N,) int64 labels
              batch_size:int=256, # images at a time; does not change the result
              seed:int=0, # fixes every sample's noise
-             fast:bool=True, # search on the low-precision twin, judge on the model
+             fast:bool=True, # search on a faster twin (in low precision where the attack has noise), judge on the model
              progress:bool=True, # a progress bar, when this is a terminal
              keep_examples:bool=False, # keep the returned images in `.examples`
              threads:int=1 # batches attacked at the same time; on a CPU, and for networks that do not mind
@@ -220,12 +220,12 @@ def evaluate(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given bac
     with judging(model):
         _check(model, x, y, batch_size, threads, device)
         seeds = sample_seeds(len(x), torch.Generator().manual_seed(seed))
-        twin = fast_twin(model, x[:256].to(device)) if fast else model
+        twins = fast_twins(model, x[:256].to(device)) if fast else {True: model, False: model}
         threads = threads if torch.device(device).type == "cpu" else 1
         size = batch_size if threads == 1 else min(batch_size, -(-len(x)//(2*threads)))
         jobs = [(first, name) for first in range(0, len(x), size) for name in attacks]
-        def one(job): return _judged(job[1], attacks[job[1]], model, twin, *(t[job[0]:job[0] + size].to(device) for t in (x, y, seeds)), job[0])
-        with _side_by_side({model, twin}, threads) if threads > 1 else nullcontext(map) as each:
+        def one(job): return _judged(job[1], attacks[job[1]], model, twins[getattr(attacks[job[1]], "noisy", False)], *(t[job[0]:job[0] + size].to(device) for t in (x, y, seeds)), job[0])
+        with _side_by_side({model, *twins.values()}, threads) if threads > 1 else nullcontext(map) as each:
             done = list(tqdm(each(one, jobs), "evaluate", len(jobs), disable=None if progress else True, leave=False))
     return _collect(done, list(attacks), keep_examples)
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NETWORKS', 'pool_relu', 'MadryNet', 'SmallCNN', 'NetA', 'NetC', 'NetD', 'check_batch', 'logits_of', 'judging',
-           'low_precision', 'Twin', 'fast_twin', 'input_gradient', 'ModelMissing', 'zoo_dir', 'zoo_manifest',
-           'model_names', 'sha256_of', 'model_file', 'load_model', 'read_weights']
+           'low_precision', 'Twin', 'fast_twin', 'precision', 'fast_twins', 'input_gradient', 'ModelMissing', 'zoo_dir',
+           'zoo_manifest', 'model_names', 'sha256_of', 'model_file', 'load_model', 'read_weights']
 
 # %% ../nbs/02_models.ipynb #ad4eea6f
 import copy, hashlib, json, os
@@ -192,6 +192,18 @@ def fast_twin(model:nn.Module, # the model to be attacked
         except (RuntimeError, TypeError, NotImplementedError): return model
     differ = (z.argmax(1) != z_twin.argmax(1)).float().mean().item()
     return twin if differ <= tolerance and torch.isfinite(z_twin).all() else model
+
+# %% ../nbs/02_models.ipynb #two-twins-code
+def precision(model:nn.Module) -> torch.dtype:
+    "The precision of the model's weights; float32 where it has none."
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+
+def fast_twins(model:nn.Module, # the model to be attacked
+               x:Tensor # (B, …) images on which all must agree
+              ) -> dict: # True: to be searched with noise, False: without
+    "Two faster models: in low precision for attacks with noise, in the model's own precision for attacks without."
+    low = fast_twin(model, x)
+    return {True: low, False: low if getattr(low, "dtype", None) == precision(model) else fast_twin(model, x, dtype=precision(model))}
 
 # %% ../nbs/02_models.ipynb #100e1801
 def input_gradient(model:nn.Module, # maps (B,…) to (B,K) logits
