@@ -200,7 +200,7 @@ def _check_settings(a):
     if a.loss not in LOSSES: raise ValueError(f"unknown loss {a.loss!r}: write one of {', '.join(LOSSES)}")
     _check_schedule("step_size", a.step)
     if getattr(a, "sigma", None) is not None: _check_schedule("sigma", a.sigma)
-    elif hasattr(a, "sigma") and a.norm not in _SIGMA: raise ValueError(f"how wide the noise should be is not known for the norm {a.norm!r}: pass sigma, for example sigma=0.1")
+    elif hasattr(a, "sigma") and a.norm not in _SIGMA: raise ValueError(f"how wide the noise should be is not known for the norm {a.norm!r}: pass sigma, for example sigma=(0.1, 0.01)")
     if (way := sum(at_step(a.step, t, a.steps) for t in range(a.steps))) < a.eps*(1 - 1e-6) and not a.random_start:
         warnings.warn(f"{a.steps} steps, together {way:g} long, cannot reach the edge of the ball (eps = {a.eps:g}): raise steps or step_size, or use random_start=True.", stacklevel=4)
 

@@ -6,7 +6,7 @@
 __all__ = ['Data', 'cache_home', 'data_home', 'DataMissing', 'embedded_index', 'mnist', 'mnist5k']
 
 # %% ../nbs/01_data.ipynb #2b0c018e
-import os
+import os, re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +28,8 @@ class Data:
         if not isinstance(part, slice): raise TypeError("take a slice of the data, for example data[:100]")
         if part.indices(len(self)) == (0, len(self), 1): return self
         bounds = ":".join("" if b is None else str(b) for b in (part.start, part.stop, *([part.step] if part.step else [])))
-        return Data(f"{self.name}[{bounds}]", self.x[part], self.y[part])
+        whole = re.sub(r"\[:\d+\]$", "", self.name) if re.fullmatch(r":\d+", bounds) else self.name   # the first few of the first many are the first few
+        return Data(f"{whole}[{bounds}]", self.x[part], self.y[part])
 
     def __repr__(self): return f"Data({self.name!r}, {len(self)} images {tuple(self.x.shape[1:])})"
 
