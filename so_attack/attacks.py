@@ -213,9 +213,9 @@ def _check_schedule(name, value):
 @dataclass(frozen=True)
 class FGSM(PGD):
     "The fast gradient sign method, one step from x (Goodfellow et al. 2014): paper, Eq. (1)."
-    steps:int=1
+    steps:int=1 # gradient steps of an attempt
     _:KW_ONLY
-    random_start:bool=False
+    random_start:bool=False # first attempt from a random point of the ball; otherwise from x
 
 # %% ../nbs/04_attacks.ipynb #e263a655
 _SIGMA = {"l2": .15, "linf": .1}
@@ -225,10 +225,10 @@ class SecondOrder(PGD):
     "The second-order attack (Li et al. 2019; paper, Eq. (4)), by default with one sample a step and graduated noise."
     steps:int=100 # gradient steps of an attempt
     _:KW_ONLY
-    random_start:bool=False
+    random_start:bool=False # first attempt from a random point of the ball; otherwise from x
     restarts:int=5 # attempts
     targets:bool=True # later attempts make for one wrong class each
-    loss:str="margin"
+    loss:str="margin" # what is climbed where no class is aimed at: "ce" or "margin"
     samples:int=1 # noisy gradients a step
     sigma:float | tuple | None=None # standard deviation of the noise in pixels, or (first, last); None: scaled to the ball, see above
 
@@ -283,7 +283,8 @@ def _start(attack, x, seeds, attempt):
     return project(x + random_in_ball(seeds, x.shape[1:], attack.eps, attack.norm, draw=-1).to(x.dtype), x, attack.eps, attack.norm)
 
 # %% ../nbs/04_attacks.ipynb #95f02d42
-def to_json(attack:PGD) -> dict:
+def to_json(attack:PGD # a PGD, FGSM or SecondOrder
+           ) -> dict: # JSON: the class's name as `attack`, then its fields
     "All settings that change the result, with the defaults filled in."
     settings = {f.name: getattr(attack, f.name) for f in fields(attack)}
     settings["step_size"] = attack.step

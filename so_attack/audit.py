@@ -30,8 +30,8 @@ class AuditReport:
     "What an audit found."
     ledger:Any # pandas DataFrame, one row an image, threat and attack
     more:Any # the same for the extra attacks on the first few images
-    checks:tuple[Check, ...]
-    plan:Plan
+    checks:tuple[Check, ...] # all of them, also those that passed
+    plan:Plan # what was done; `loss` as it was chosen
     about:dict # model, data, command, versions, machine, minutes
     ceilings:dict # threat -> percent
     notes:tuple=() # sentences about how it was done
@@ -57,7 +57,10 @@ class AuditReport:
 # %% ../nbs/10_audit.ipynb #96c771d1
 def _threat(t): return t if isinstance(t, Threat) else Threat.parse(t)
 
-def accuracy(report:AuditReport, threat=None, attack=None) -> Estimate:
+def accuracy(report:AuditReport, # what `audit` returned
+             threat=None, # a Threat, or its text, e.g. "l2:2"; None: all
+             attack=None # e.g. "pgd"; None: all
+            ) -> Estimate:
     "Robust under this attack in this threat; None stands for all."
     t, a = None if threat is None else str(_threat(threat)), attack
     if t is not None and t not in (known := list(map(str, report.plan.threats))): raise ValueError(f"{t} was not audited: ask for {' or '.join(known)}.")
@@ -67,7 +70,8 @@ def accuracy(report:AuditReport, threat=None, attack=None) -> Estimate:
 # %% ../nbs/10_audit.ipynb #3688ffbc
 def _numbers(e): return {"accuracy": round(100*e.accuracy, 4), "low": round(100*e.low, 4), "high": round(100*e.high, 4), "n": e.n}
 
-def entries(report:AuditReport) -> dict: # name -> (Estimate or None, threat, attack)
+def entries(report:AuditReport # what `audit` returned
+           ) -> dict: # name -> (Estimate or None, threat, attack)
     "The rows of the table: clean, each attack, each threat, union. None: not known in union-only mode, where broken images leave."
     found:dict = {"natural": (Estimate(len(survivors(report.ledger, [], [])), len(report)), "", "natural")}
     first = True
@@ -79,14 +83,16 @@ def entries(report:AuditReport) -> dict: # name -> (Estimate or None, threat, at
         found[t] = (None if report.plan.union_only and t != str(report.plan.threats[0]) else report.accuracy(t), t, "")
     return found | {"union": (report.union(), "", "")}
 
-def table(report:AuditReport): # DataFrame, percent
+def table(report:AuditReport # what `audit` returned
+         ): # DataFrame, percent
     "Accuracies with intervals: clean, by threat and attack, by threat, and the union."
     import pandas as pd
     rows = {name: (_numbers(e) if e else {"accuracy": math.nan, "low": math.nan, "high": math.nan, "n": len(report)}) | {"ceiling": report.ceilings.get(t, math.nan)} for name, (e, t, _) in entries(report).items()}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 # %% ../nbs/10_audit.ipynb #6c58282f
-def overlap(ledger): # DataFrame: a column for each "threat attack" (bool), and images
+def overlap(ledger # DataFrame, one row an image, threat and attack
+           ): # DataFrame: a column for each "threat attack" (bool), and images
     "How many images were broken by exactly which attacks; the largest group first."
     import pandas as pd
     right = set(ledger["sample"][(ledger.attack == "natural") & (ledger.verdict == "robust")])
@@ -98,18 +104,24 @@ def overlap(ledger): # DataFrame: a column for each "threat attack" (bool), and 
     counts = sets.groupby(list(sets.columns)).size().rename("images").reset_index() if len(sets) else sets.assign(images=[])
     return counts.sort_values("images", ascending=False, kind="stable", ignore_index=True)
 
-def only(ledger, threats=None, attacks=None) -> int: # images
+def only(ledger, # DataFrame, one row an image, threat and attack
+         threats=None, # texts, e.g. ["l2:2"]; None: all
+         attacks=None # names, e.g. ["so"]; None: all
+        ) -> int: # images
     "Images that were broken only by these attacks: all others left them."
     rest = ledger[(ledger.attack == "natural") | ~_among(ledger, threats, attacks)]
     return len(survivors(rest)) - len(survivors(ledger))
 
 # %% ../nbs/10_audit.ipynb #8f296af1
-def advice(report:AuditReport, check:Check) -> str:
+def advice(report:AuditReport, # what `audit` returned
+           check:Check # one of its checks
+          ) -> str: # a command line where the audit has one, else Python
     "The next command for a flag; empty where there is nothing to do."
     command = report.about.get("command", "")
     return f"{command} {check.option}" if command and check.option else check.code
 
-def to_json(report:AuditReport) -> dict:
+def to_json(report:AuditReport # what `audit` returned
+           ) -> dict: # JSON
     "Everything but the rows, for machines; percent."
     found = {name: e and _numbers(e) for name, (e, *_) in entries(report).items()}
     threats = {str(t): (found[str(t)] or {}) | {"ceiling": round(report.ceilings[str(t)], 4), "attacks": {a: found[f"{t} {a}"] for a in report.plan.attacks(t)}} for t in report.plan.threats}
@@ -119,7 +131,9 @@ def to_json(report:AuditReport) -> dict:
             "checks": checks, "notes": list(report.notes), "curves": report.curves().round(4).to_dict("records"), "plan": report.plan.to_json(), **report.about}
 
 # %% ../nbs/10_audit.ipynb #a03cef09
-def show(report:AuditReport, console) -> None:
+def show(report:AuditReport, # what `audit` returned
+         console # a rich Console
+        ) -> None:
     "The headline, the table and the flags, in a rich Console."
     from rich import box
     from rich.table import Table
@@ -138,7 +152,12 @@ def show(report:AuditReport, console) -> None:
         if report.advice(c): console.print(f"  next: {report.advice(c)}", style="dim", highlight=False, markup=False, soft_wrap=True)
 
 # %% ../nbs/10_audit.ipynb #c25d1757
-def pick_gallery(ledger, x, out:Path, plan:Plan, each:int=4) -> list[dict]:
+def pick_gallery(ledger, # DataFrame, one row an image, threat and attack
+                 x, # (N, …) images in [0,1]: a tensor, or something of which slices are tensors
+                 out:Path, # folder with the audit's examples
+                 plan:Plan, # its threats, attacks and seed
+                 each:int=4 # examples at most in each threat
+                ) -> list[dict]: # see `AuditReport.gallery`
     "Some adversarial examples with their clean images; tensors and words."
     clean, picked = ledger[ledger.attack == "natural"].set_index("sample"), []
     for t in map(str, plan.threats):

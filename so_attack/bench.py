@@ -55,7 +55,12 @@ def pgd_elsewhere(attack # a PGD that starts at x
         if call: found[name] = Peer(name, attack.norm, attack.eps, _release(name), call)
     return found
 
-def contestants(model, attack, x:Tensor, y:Tensor, peers:dict={}) -> dict: # name -> function without arguments
+def contestants(model, # maps (B,…) in [0,1] to (B,K) logits
+                attack, # with early_stop=False and restarts=1, so that all take the same gradients
+                x:Tensor, # (B, …) images in [0,1]
+                y:Tensor, # (B,) int64
+                peers:dict={} # name -> Peer, from `pgd_elsewhere`
+               ) -> dict: # name -> function without arguments
     "What takes turns: bare float32 gradients, the attack in float32, the attack on the twin, and the peers."
     twin = fast_twin(model, x)
     def bare():
@@ -66,7 +71,7 @@ def contestants(model, attack, x:Tensor, y:Tensor, peers:dict={}) -> dict: # nam
 # %% ../nbs/31_bench.ipynb #e1c0904c
 def take_turns(functions:dict, # name -> function without arguments
                rounds:int=5, # each function runs once a round, in random order
-               clock=time.perf_counter
+               clock=time.perf_counter # () -> seconds
               ) -> dict: # name -> list of seconds, one a round
     "Interleaved timings, after one unmeasured run of each."
     seconds, order = {name: [] for name in functions}, random.Random(0)

@@ -27,7 +27,7 @@ _CLOSE = {"l2": _close_l2, "linf": _close_linf}
 # %% ../nbs/12_ceiling.ipynb #e2c0ffee
 def conflicts(x:Tensor, # (N, …) images in [0,1]
               y:Tensor, # (N,) int64
-              threat:Threat,
+              threat:Threat, # norm and radius
               rows:int=250 # rows of the distance matrix at a time
              ) -> Tensor: # (2, E): i < j with different labels and distance ≤ 2·eps
     "Pairs of images on which no classifier can be robust at once."
@@ -43,7 +43,7 @@ def conflicts(x:Tensor, # (N, …) images in [0,1]
 @dataclass(frozen=True)
 class Ceiling:
     "No classifier is robust on more than so many of these images."
-    threat:Threat
+    threat:Threat # norm and radius
     n:int # images
     conflicts:int # pairs of different classes within 2·eps
     matched:int # images matched in the doubled graph; half of it is the fractional matching
@@ -56,7 +56,8 @@ class Ceiling:
 # %% ../nbs/12_ceiling.ipynb #e4c0ffee
 def ceiling(x:Tensor, # (N, …) images in [0,1]
             y:Tensor, # (N,) int64
-            threat:Threat) -> Ceiling:
+            threat:Threat # norm and radius
+           ) -> Ceiling:
     "An upper bound on every classifier's robust accuracy on these images, by maximum fractional matching."
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import maximum_bipartite_matching

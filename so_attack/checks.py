@@ -23,7 +23,7 @@ from .ledger import Plan, _wrong, survivors
 @dataclass(frozen=True)
 class Check:
     "One way in which a robust accuracy can be wrong: looked for, with the number that was found."
-    name:str
+    name:str # what was looked for, e.g. "flattened"
     grade:str # "valid": passed; "suspect"; "invalid"
     number:float # what was measured; in percent where it is a share
     text:str # one sentence
@@ -34,7 +34,14 @@ class Check:
     @property
     def flag(self) -> bool: return self.grade != "valid" and not self.because
 
-def graded(name, number, text, option="", code="", suspect=math.inf, invalid=math.inf) -> Check:
+def graded(name, # what was looked for
+           number, # what was measured
+           text, # one sentence
+           option="", # what to add to the command line where it fails
+           code="", # the same in Python
+           suspect=math.inf, # number from which the grade is "suspect"
+           invalid=math.inf # number from which the grade is "invalid"
+          ) -> Check:
     "A check whose grade follows from its number."
     grade = "invalid" if number >= invalid else "suspect" if number >= suspect else "valid"
     return Check(name, grade, round(float(number), 4), text, *((option, code) if grade != "valid" else ("", "")))
@@ -51,7 +58,9 @@ def _relative(a, b): # in percent
     if not ok.any(): return 0.
     return 100*((a - b)[ok].abs().max() / torch.cat([a[ok], b[ok]]).abs().max().clamp_min(1e-12)).item()
 
-def check_mode(model:nn.Module, x:Tensor) -> Check:
+def check_mode(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; in the mode in which it came
+               x:Tensor # (B, …) images in [0,1]
+              ) -> Check: # number in percent of the logits' size
     "Does the model answer differently in the mode in which it came?"
     if not any(m.training for m in model.modules()): return graded("mode", 0, "The model came in eval mode.")
     try:
@@ -64,7 +73,11 @@ def check_mode(model:nn.Module, x:Tensor) -> Check:
     return graded("mode", number, f"The model came in training mode, in which its logits differ by up to {number:.0f} %; it was judged in eval mode.", "", "model.eval()", suspect=.1)
 
 # %% ../nbs/17_checks.ipynb #4bdb95ce
-def check_contract(model:nn.Module, x:Tensor, y:Tensor, plan:Plan) -> list[Check]:
+def check_contract(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; in eval mode
+                   x:Tensor, # (B, …) images in [0,1]
+                   y:Tensor, # (B,) int64
+                   plan:Plan # for the advice
+                  ) -> list[Check]: # random, batch, probabilities, normalisation
     "Randomness, dependence on the batch, probabilities, and normalisation."
     with torch.no_grad():
         z = logits_of(model, x)
@@ -82,7 +95,10 @@ def check_contract(model:nn.Module, x:Tensor, y:Tensor, plan:Plan) -> list[Check
 # %% ../nbs/17_checks.ipynb #bbb879d4
 _USUAL:dict = {1: [(.5, .5), (.1307, .3081), (0., 1/255)], 3: [(.5, .5), ((.485, .456, .406), (.229, .224, .225)), ((.4914, .4822, .4465), (.247, .2435, .2616)), (0., 1/255)]}
 
-def check_normalisation(model:nn.Module, x:Tensor, y:Tensor) -> Check:
+def check_normalisation(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; in eval mode
+                        x:Tensor, # (B, …) images in [0,1]
+                        y:Tensor # (B,) int64
+                       ) -> Check: # number in points that the best normalisation gains
     "Would the model do clearly better on normalised images?"
     words = lambda v: ",".join(f"{u:.4g}" for u in (v if isinstance(v, tuple) else (v,)))
     right = (~_wrong(model, x, y)).tolist()
@@ -102,7 +118,11 @@ def _limit(model): return -math.log(torch.finfo(precision(model)).tiny) # the ma
 
 def _percent(part, whole): return 100*int(part)/max(1, int(whole))
 
-def check_chance_to_attack(model:nn.Module, ledger, plan:Plan, classes:int) -> list[Check]:
+def check_chance_to_attack(model:nn.Module, # its precision says where softmax saturates
+                           ledger, # DataFrame, one row an image, threat and attack
+                           plan:Plan, # its `loss`, for the words
+                           classes:int # K
+                          ) -> list[Check]: # nan, vanished, saturated, chance
     "NaN, vanished and saturated gradients, and a model that guesses."
     natural = ledger[ledger.attack == "natural"]
     right, n = natural[natural.verdict == "robust"], len(natural)
@@ -116,7 +136,10 @@ def check_chance_to_attack(model:nn.Module, ledger, plan:Plan, classes:int) -> l
             graded("chance", 100*(e.low <= 1/classes), f"The clean accuracy is {e} %, and guessing among {classes} classes gives {100/classes:.3g} %.", "", "print(model(x[:20]).argmax(1), y[:20])", invalid=1)]
 
 # %% ../nbs/17_checks.ipynb #f083a67a
-def check_flattened(ledger, threat:str, plan:Plan) -> Check:
+def check_flattened(ledger, # DataFrame, one row an image, threat and attack
+                    threat:str, # as in the ledger, e.g. "l2:2"
+                    plan:Plan # not used
+                   ) -> Check: # number in points between PGD and S-O
     "Does S-O break many images that PGD leaves?"
     letters = {a: ledger[(ledger.threat == threat) & (ledger.attack == a)].sort_values("sample").verdict.tolist() for a in ("pgd", "so")}
     n = max(1, len(letters["pgd"]))
@@ -130,7 +153,9 @@ def check_flattened(ledger, threat:str, plan:Plan) -> Check:
 # %% ../nbs/17_checks.ipynb #3214b258
 def _largest(shares): return (shares.max(), shares.idxmax()) if len(shares) else (0., "no attack")
 
-def check_moves(ledger, plan:Plan) -> list[Check]:
+def check_moves(ledger, # DataFrame, one row an image, threat and attack
+                plan:Plan # its threats: no image need move where every eps is 0
+               ) -> list[Check]: # unmoved, misled
     "Did the attacks move the images that survived, and in the right direction?"
     rows = ledger[ledger.attack.isin(["pgd", "so"]) & (ledger.verdict == "robust")]
     rows = rows.assign(name=rows.threat + " " + rows.attack, stayed=100.*((rows.distance == 0) & any(t.eps for t in plan.threats)))
@@ -141,7 +166,9 @@ def check_moves(ledger, plan:Plan) -> list[Check]:
             graded("misled", surer[0], f"{surer[1]}: of {surer[0]:.3g} % of the images that survived, every attack made the model surer.", *_other("torchattacks:Square"), 10)]
 
 # %% ../nbs/17_checks.ipynb #1251d468
-def check_verdicts(ledger, plan:Plan) -> list[Check]:
+def check_verdicts(ledger, # DataFrame, one row an image, threat and attack
+                   plan:Plan # its others, and for the advice
+                  ) -> list[Check]: # rounding, repeat, and `check_others` where there are others
     "Do the verdicts hold: rounded, asked again, and before other attacks?"
     wrong = ledger["sample"][(ledger.attack == "natural") & (ledger.verdict != "robust")]
     rows = ledger[(ledger.attack != "natural") & ~ledger["sample"].isin(wrong)]
@@ -150,7 +177,10 @@ def check_verdicts(ledger, plan:Plan) -> list[Check]:
               graded("repeat", repeat, f"{repeat:.3g} % of the verdicts change when the model is asked again.", *_averaged(plan), .5, 5)]
     return checks + (check_others(ledger, rows, plan) if plan.others else [])
 
-def check_others(ledger, rows, plan) -> list[Check]:
+def check_others(ledger, # DataFrame, one row an image, threat and attack
+                 rows, # those of the ledger that attack an image which is right by itself
+                 plan # its others, and for the advice
+                ) -> list[Check]: # second opinion, outside
     "What other attacks found that ours did not, and whether they kept to the rules."
     ours, all_ = survivors(ledger, attacks=["pgd", "so"]), survivors(ledger)
     missed = _percent(len(ours) - len(all_), ledger["sample"].nunique())
@@ -160,8 +190,10 @@ def check_others(ledger, rows, plan) -> list[Check]:
             graded("outside", out, f"{out:.3g} % of the images from {', '.join(plan.others)} lay outside the ball or the box, and were brought back before the verdict.", "", "report.ledger[report.ledger.outside]", 5)]
 
 # %% ../nbs/17_checks.ipynb #291fb943
-def curves(more, m:int, # images in the extra rows
-           attacks=("pgd", "so")): # DataFrame: norm, eps, accuracy; percent
+def curves(more, # DataFrame, what `more_rows` made
+           m:int, # number of images that the accuracies refer to
+           attacks=("pgd", "so") # an image must survive all of these
+          ): # DataFrame: norm, eps, accuracy; percent
     "Robust accuracy over ε, on the first few images."
     import pandas as pd
     rows = more[more.attack.isin(attacks)]
@@ -173,7 +205,10 @@ def _rise(c): # of one norm's curve: points, from the lowest so far, in words
     ends = [(b.accuracy - (a := min(c[:i], key=lambda r: r.accuracy)).accuracy, f"from {a.norm}:{a.eps:g} to {b.norm}:{b.eps:g}") for i, b in enumerate(c) if i]
     return max(ends, key=lambda r: r[0], default=(0., ""))
 
-def check_sizes(more, m:int, plan:Plan) -> list[Check]:
+def check_sizes(more, # DataFrame, what `more_rows` made
+                m:int, # number of images that the accuracies refer to
+                plan:Plan # for the advice
+               ) -> list[Check]: # sizes (points), steps (percent)
     "Does a larger ε do less; do more steps do more?"
     rise, ends = max((_rise(list(c.itertuples())) for _, c in curves(more, m).groupby("norm")), key=lambda r: r[0], default=(0., ""))
     words = f"Robust accuracy rises by {rise:.1f} points {ends}, where it cannot." if rise > 0 else "Robust accuracy falls as ε grows, as it must."
@@ -183,7 +218,10 @@ def check_sizes(more, m:int, plan:Plan) -> list[Check]:
     return [graded("sizes", max(rise, 0.), words, *_budget(plan), many), graded("steps", gain, f"Twice the steps break {gain:.3g} % more of the first {m} images in {where}.", *_budget(plan), many)]
 
 # %% ../nbs/17_checks.ipynb #92a4a619
-def ceilings(x, y:Tensor, plan:Plan) -> dict: # threat -> percent
+def ceilings(x, # (N, …) images in [0,1]: a tensor, or something of which slices are tensors
+             y:Tensor, # (N,) int64
+             plan:Plan # its threats
+            ) -> dict: # threat -> percent
     "An upper bound on every classifier's robust accuracy on these images, from chunks of them."
     step = max(2, min(1000, int(2e8/(8*math.prod(x.shape[1:])))))
     robust = dict.fromkeys(map(str, plan.threats), 0)
@@ -192,7 +230,10 @@ def ceilings(x, y:Tensor, plan:Plan) -> dict: # threat -> percent
         for t in plan.threats: robust[str(t)] += ceiling(images, labels, t).robust if len(labels) > 1 else 1
     return {t: 100*k/len(y) for t, k in robust.items()}
 
-def check_ceiling(ledger, caps:dict, plan:Plan) -> Check:
+def check_ceiling(ledger, # DataFrame, one row an image, threat and attack
+                  caps:dict, # threat -> percent, from `ceilings`
+                  plan:Plan # for the advice
+                 ) -> Check: # number in points above the ceiling
     "Is a robust accuracy above what any classifier can have?"
     n = ledger["sample"].nunique()
     above = {t: 100*len(survivors(ledger, [t], ["pgd", "so"]))/n - cap for t, cap in caps.items()}
@@ -207,13 +248,15 @@ EXPLAINS = {"nan": ("random", "vanished", "saturated", "chance", *_SEARCH), "ran
             "normalisation": ("chance", "vanished", *_SEARCH), "vanished": ("chance", *_SEARCH), "saturated": _SEARCH, "chance": _SEARCH, "repeat": ("misled", "rounding", "sizes", "steps", "flattened", "second opinion"),
             "unmoved": ("misled", "second opinion", "ceiling"), "misled": ("sizes", "steps", "second opinion", "ceiling"), "flattened": ("steps", "sizes"), "steps": ("sizes", "second opinion")}
 
-def explained(checks:list[Check]) -> list[Check]:
+def explained(checks:list[Check] # all checks of an audit
+             ) -> list[Check]:
     "The same checks, those that follow from others marked."
     failed = [c.name for c in checks if c.grade != "valid"]
     cause = {c: next((f for f in EXPLAINS if f in failed and c in EXPLAINS[f]), "") for c in failed}
     return [replace(c, because=cause[c.name]) if c.grade != "valid" else c for c in checks]
 
-def grade(checks) -> str:
+def grade(checks # all checks of an audit, `explained`
+         ) -> str: # "valid", "suspect" or "invalid"
     "The worst grade among the flags."
     grades = {c.grade for c in checks if c.flag}
     return next((g for g in ("invalid", "suspect") if g in grades), "valid")

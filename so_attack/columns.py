@@ -63,11 +63,11 @@ RECIPES = {"quick": QUICK, "full": FULL, "paper": OFFICIAL}
 @dataclass(frozen=True)
 class Preset:
     "What to judge, on what, and what it costs."
-    name:str
+    name:str # a key of `PRESETS`
     minutes:float # expected, all columns, on two cores
     n:int # images judged
-    columns:tuple=COLUMNS
-    attacks:tuple=grid_attacks()
+    columns:tuple=COLUMNS # names from `COLUMNS`
+    attacks:tuple=grid_attacks() # one a row, below the clean row
     source:str="mnist5k" # images: "mnist5k" (embedded) or "mnist-test"
     n_so:int | None=None # images for S-O, whose gradients are noisy; None: n
     recipes:str | None=None # a key of `RECIPES`; None: the shipped networks
@@ -89,7 +89,9 @@ PRESETS = {p.name: p for p in (
 
 # %% ../nbs/08_columns.ipynb #check-names
 def check_names(kind:str, # what they are names of, for the message
-                wanted, names): # what was asked for; what there is
+                wanted, # names that were asked for
+                names # names that there are
+               ):
     "ValueError lists what there is, where something else was asked for."
     unknown = [w for w in wanted if w not in names]
     if unknown: raise ValueError(f"unknown {kind} {', '.join(map(repr, unknown))}: the known ones are {', '.join(names)}.")
@@ -115,7 +117,8 @@ def _check_n(n, p):
     return n
 
 # %% ../nbs/08_columns.ipynb #016a85fa
-def judged_on(p:Preset) -> Data: # the first p.n images
+def judged_on(p:Preset # its `source` and `n` decide
+             ) -> Data: # the first p.n images
     "The images that a preset judges on; their name goes into every table and file."
     if p.source == "mnist-test": return mnist("test")[:p.n]
     return mnist5k("test")[:p.n] if p.n <= 1000 else mnist5k("all")[:p.n]

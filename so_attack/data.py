@@ -62,7 +62,7 @@ def _mnist_files(train:bool) -> tuple[Tensor, Tensor]:
 
 # %% ../nbs/01_data.ipynb #ac46aa35
 def embedded_index(y:Tensor, # (60000,) labels of MNIST's training set
-                   per_class:int=500
+                   per_class:int=500 # images of each class
                   ) -> Tensor: # sorted indices
     "Which training images the embedded sample holds: the first 500 of each class."
     return torch.cat([(y == c).nonzero()[:per_class, 0] for c in range(10)]).sort().values

@@ -134,7 +134,8 @@ class Trades(Defence):
 # %% ../nbs/05_defenses.ipynb #97875583
 class Sources(nn.Module):
     "The static models of an ensemble; they are cached elsewhere, so no checkpoint carries them."
-    def __init__(self, static): # the networks
+    def __init__(self, static # the networks, in eval mode
+                ):
         super().__init__()
         self.static = tuple(static)             # a tuple: not registered, so not in the state_dict
 
@@ -178,7 +179,9 @@ def scatter(z:Tensor # (B, K)
     centred = z - z.mean(0)
     return centred.T @ centred * (32/len(z))
 
-def scatter_gap(z:Tensor, z_adv:Tensor) -> Tensor: # scalar
+def scatter_gap(z:Tensor, # (B, K) logits of clean images
+                z_adv:Tensor # (B, K) logits of attacked ones
+               ) -> Tensor: # scalar
     "L_CORAL: how differently the two clouds are spread."
     return (scatter(z) - scatter(z_adv)).abs().mean()
 
@@ -198,7 +201,8 @@ class Centres(nn.Module):
     "The class centres of ATDA, as a buffer."
     c:Tensor # (K, K)
 
-    def __init__(self, classes:int):
+    def __init__(self, classes:int # K; every centre begins at 0
+                ):
         super().__init__()
         self.register_buffer("c", torch.zeros(classes, classes))
 

@@ -50,7 +50,7 @@ class Estimate:
 class Seen:
     "What a model says of a batch."
     prediction:Tensor # (B,) int64
-    margin:Tensor # (B,)
+    margin:Tensor # (B,) the right logit minus the best wrong one
     finite:Tensor # (B,) bool: every logit, and every gradient entry where it was asked for
 
 def judge(model:nn.Module, # maps (B,…) to (B,K) logits
@@ -153,8 +153,8 @@ def read_verdicts(path # a file written by `Verdicts.to_parquet`
 @dataclass(frozen=True)
 class Natural:
     "No attack: the clean image. Needs no gradient, so none is looked at."
-    norm:str="l2"
-    eps:float=0.
+    norm:str="l2" # in which the distance, 0, is measured
+    eps:float=0. # radius: nothing moves
     def run(self, model, x, y, generator=None, trace=None): return Search(x, torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool))
 
 def named(attacks # one attack, a list of attacks, or a dict name -> attack
@@ -255,7 +255,8 @@ class Paired:
     only_b:int # robust under b, not under a
     p:float # two-sided exact p-value of McNemar's test
 
-def paired(a, b # verdicts of the same samples, in the same order; "r…" is robust
+def paired(a, # verdicts under one attack, words or letters; "r…" is robust
+           b # verdicts of the same samples, in the same order, under another
           ) -> Paired:
     "McNemar's exact test (1947): do two attacks leave equally many robust?"
     from scipy.stats import binomtest
@@ -263,7 +264,9 @@ def paired(a, b # verdicts of the same samples, in the same order; "r…" is rob
     only_a, only_b = pairs.count((True, False)), pairs.count((False, True))
     return Paired(only_a, only_b, float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.)
 
-def mcnemar(verdicts:Verdicts, a:str, b:str # names of two attacks
+def mcnemar(verdicts:Verdicts, # of one evaluation
+            a:str, # name of an attack in it
+            b:str # name of another
            ) -> Paired:
     "`paired` for two attacks of one evaluation."
     return paired(verdicts.of(a), verdicts.of(b))

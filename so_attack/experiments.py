@@ -30,16 +30,19 @@ from .columns import COLUMNS, FULL, NOTE, OFFICIAL, PAPER_TABLE1, PRESETS, RECIP
 # %% ../nbs/08_experiments.ipynb #74464460
 PROTOCOL = 1 # raised whenever a change of the code changes results
 
-def canonical(obj) -> str:
+def canonical(obj # what JSON can hold; ValueError for NaN and ∞
+             ) -> str: # keys sorted, no spaces
     "The one JSON spelling of a value."
     return json.dumps(obj, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
-def fingerprint(obj) -> str: # hexadecimal sha256
+def fingerprint(obj # what JSON can hold
+               ) -> str: # hexadecimal sha256
     "Hash of a JSON value."
     return hashlib.sha256(canonical(obj).encode()).hexdigest()
 
 # %% ../nbs/08_experiments.ipynb #data-sha
-def data_sha(data:Data) -> str: # hexadecimal sha256
+def data_sha(data:Data # on the CPU
+            ) -> str: # hexadecimal sha256
     "Hash of the images and labels themselves."
     h = hashlib.sha256()
     for t in (data.x, data.y): h.update(f"{t.dtype}{tuple(t.shape)}".encode()); h.update(t.contiguous().numpy().tobytes())
@@ -56,19 +59,28 @@ class Network:
     note:str="" # what happened on the way
     path:Path | None=None # its file
 
-def cell_config(network:Network, row:str, attack, # attack: None for the clean row
-                data:Data, seed:int=0, device:str="cpu") -> dict:
+def cell_config(network:Network, # the column's
+                row:str, # a name from `ROWS`
+                attack, # None for the clean row
+                data:Data, # what it is judged on
+                seed:int=0, # fixes every sample's noise
+                device:str="cpu" # where it is judged; only the type counts
+               ) -> dict: # JSON
     "Everything that changes the cell's result."
     return {"protocol": PROTOCOL, "column": network.name, "row": row, "attack": attack.to_json() if attack else None,
             "network": {"name": network.name, "sha256": network.sha256}, "seed": seed, "device": torch.device(device).type,
             "data": {"name": data.name, "n": len(data), "sha256": data_sha(data)}}
 
-def cell_path(out, config:dict) -> Path:
+def cell_path(out, # folder of the run
+              config:dict # what `cell_config` says
+             ) -> Path:
     "out/cells/COLUMN_ROW_sSEED_HASH.json"
     return Path(out)/"cells"/f"{config['column']}_{config['row']}_s{config['seed']}_{fingerprint(config)[:16]}.json"
 
 # %% ../nbs/08_experiments.ipynb #66f4d3ee
-def write_text(path, text:str) -> Path:
+def write_text(path, # of the file; its folder is made
+               text:str # written as UTF-8
+              ) -> Path: # the file
     "Write a file atomically: afterwards it is there whole, or as it was before."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,12 +96,16 @@ def write_text(path, text:str) -> Path:
 class Damaged(RuntimeError):
     "A result file that is half-written or was changed."
 
-def write_cell(out, config:dict, result:dict) -> Path:
+def write_cell(out, # folder of the run
+               config:dict, # what `cell_config` says
+               result:dict # what `judge_cell` says
+              ) -> Path: # the file
     "Store a result under the hash of its configuration."
     body = {"config": config, "result": result}
     return write_text(cell_path(out, config), json.dumps(body | {"sha256": fingerprint(body)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
-def read_cell(path, config:dict | None=None # what it should hold
+def read_cell(path, # what `write_cell` wrote
+              config:dict | None=None # what it should hold; None: anything
              ) -> dict: # {"config", "result"}
     "A stored cell; Damaged if it is not whole, ValueError if it belongs to another configuration."
     try:
@@ -109,7 +125,13 @@ def machine() -> dict:
     except (OSError, StopIteration): cpu = platform.processor() or platform.machine()
     return {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "search": str(low_precision()), "system": platform.platform(terse=True)}
 
-def judge_cell(model, row:str, attack, data:Data, seed:int=0, progress:bool=True) -> dict:
+def judge_cell(model, # maps (B,…) in [0,1] to (B,K) logits
+               row:str, # name of the attack; "natural" where there is none
+               attack, # None: the clean images
+               data:Data, # images in [0,1] and labels
+               seed:int=0, # fixes every sample's noise
+               progress:bool=True # a progress bar, when this is a terminal
+              ) -> dict: # JSON: counts, percent, a letter a sample, gradients, minutes, versions, machine
     "Evaluate one network under one attack (None: the clean images)."
     began, cpu = time.perf_counter(), time.process_time()
     v = evaluate(model, {row: attack} if attack else {}, data.x, data.y, seed=seed, progress=progress, threads=torch.get_num_threads())
@@ -127,7 +149,9 @@ def _fetch_zoo() -> None:
     try: model_file("natural")
     except (ModelMissing, ValueError): pass
 
-def shipped(column:str, seed:int=0) -> Network:
+def shipped(column:str, # a name from `COLUMNS`
+            seed:int=0 # not used: one network is shipped for all seeds
+           ) -> Network:
     "A network that is ready; ModelMissing with the reason where it is not."
     if not zoo_manifest() and column != "trades-linf-official": _fetch_zoo()
     if column not in model_names(): raise ModelMissing("not in the zoo yet" if zoo_manifest() else "no zoo at hand: work in a checkout of the project")
@@ -136,11 +160,17 @@ def shipped(column:str, seed:int=0) -> Network:
     return Network(column, sha256_of(path), lambda device="cpu": load_model(column, device), zoo_manifest().get(column, {}), path=path)
 
 # %% ../nbs/08_experiments.ipynb #3e949660
-def train_data(p:Preset) -> Data:
+def train_data(p:Preset # its `source` decides
+              ) -> Data:
     "The images that a preset trains on."
     return mnist5k("train") if p.source == "mnist5k" else mnist("train-55k")
 
-def trained(p:Preset, out, device="cpu", progress=True, from_zoo:bool=True) -> Callable: # (column, seed) -> Network
+def trained(p:Preset, # a preset with `recipes`
+            out, # folder of the run
+            device="cpu", # where they are trained
+            progress=True, # a progress bar, when this is a terminal
+            from_zoo:bool=True # a zoo network of the very same recipe takes the place of training
+           ) -> Callable: # (column, seed) -> Network
     "Networks trained by the preset's recipes and kept in out/networks."
     def get(column, seed=0):
         if column == "trades-linf-official": return shipped(column)                    # published: there is nothing to train
@@ -199,9 +229,9 @@ def _load(arch, folder, device="cpu"):
 @dataclass(frozen=True)
 class Cell:
     "One number of the table, or the reason why it is not there."
-    column:str
-    row:str
-    seed:int
+    column:str # a name from `COLUMNS`
+    row:str # a name from `ROWS`
+    seed:int # of the noise, and of the training where there is one
     config:dict | None=None # what it was computed from; None: not run
     result:dict | None=None # see `judge_cell`
     note:str="" # "computed", "stored", "recomputed: …", "not run: …"
@@ -223,7 +253,11 @@ def _fitting(path, attacks, data):
     return Cell(c["column"], c["row"], c["seed"], c, body["result"], "stored") if fits else None
 
 # %% ../nbs/08_experiments.ipynb #discard
-def discard(p:Preset, out, seeds, data:Data):
+def discard(p:Preset, # the grid: its columns, rows, attacks
+            out, # folder of the run
+            seeds, # whole numbers
+            data:Data # what the grid is judged on
+           ):
     "Remove the grid's stored cells and the networks trained for it."
     for path in (Path(out)/"cells").glob("*.json"):
         cell = _fitting(path, _attacks_json(p), _data_json(p, data))
@@ -327,14 +361,23 @@ def entries(cells # Cells, also those that were not run
                      for row, cs in rows.items()} for column, rows in places.items()}
 
 # %% ../nbs/08_experiments.ipynb #9c599428
-def along(model, attack, data:Data, seed:int=0) -> tuple[list, torch.Tensor]: # one dict a step: mean, median; (N, …) where the attack ended
+def along(model, # maps (B,…) in [0,1] to (B,K) logits
+          attack, # with early_stop=False, so that no image leaves
+          data:Data, # images in [0,1] and labels
+          seed:int=0 # fixes every sample's noise
+         ) -> tuple[list, torch.Tensor]: # one dict a step: mean, median; (N, …) where the attack ended
     "Length of the gradient that the attack climbs, at each of its steps, over the images."
     trace, search = [], fast_twin(model, data.x) if attack.noisy else model
     x_adv = attack(search, data.x, data.y, sample_seeds(len(data), torch.Generator().manual_seed(seed)), trace)
     return [{"mean": t["grad_norm"].mean().item(), "median": t["grad_norm"].median().item()} for t in trace], x_adv
 
-def fooling_examples(model, attack, data:Data, x_adv, # (N, …) what the attack made of the data
-                     count:int=8, seed:int=0) -> tuple[list, torch.Tensor]: # one dict an image; (count, …) adversarial images
+def fooling_examples(model, # maps (B,…) in [0,1] to (B,K) logits
+                     attack, # its ball, in which x_adv must be
+                     data:Data, # images in [0,1] and labels
+                     x_adv, # (N, …) what the attack made of the data
+                     count:int=8, # how many at most
+                     seed:int=0 # of the draw
+                    ) -> tuple[list, torch.Tensor]: # one dict an image; (count, …) adversarial images
     "Random ones of the examples that fool the model: drawn by `seed`, not chosen."
     far, seen = check_example(x_adv, data.x, attack), judge(model, x_adv, data.y)
     fooled = (seen.finite & (seen.prediction != data.y)).nonzero()[:, 0].tolist()
@@ -348,7 +391,12 @@ def trades_network() -> Network:
     except ModelMissing: return shipped("trades-linf")
 
 # %% ../nbs/08_experiments.ipynb #figure-data
-def figure_data(out, data:Data, eps:float=4., count:int=8, device="cpu") -> tuple[dict, torch.Tensor]: # what was computed; adversarial images
+def figure_data(out, # folder for the file
+                data:Data, # images in [0,1] and labels
+                eps:float=4., # radius of the ℓ2 ball
+                count:int=8, # examples in Figure 2, at most
+                device="cpu" # where the networks run
+               ) -> tuple[dict, torch.Tensor]: # what was computed; adversarial images
     "What Figures 1 and 2 show on these images; computed once and kept in out/figures_HASH.safetensors."
     natural, trades, attacks = shipped("natural"), trades_network(), [A.paper("l2", eps) for A in (PGD, SecondOrder)]
     config = {"protocol": PROTOCOL, "natural": natural.sha256, "trades": trades.sha256, "network": trades.name, "data": data.name, "sha256": data_sha(data), "attacks": [a.to_json() for a in attacks], "count": count}
@@ -364,8 +412,10 @@ def figure_data(out, data:Data, eps:float=4., count:int=8, device="cpu") -> tupl
     return about, x_adv
 
 # %% ../nbs/08_experiments.ipynb #01dbab4b
-def accuracies(model, n:int, # images for the attacks
-               progress:bool=True) -> dict: # row@eps -> accuracy, low, high (percent) and n
+def accuracies(model, # maps (B,…) in [0,1] to (B,K) logits
+               n:int, # images for the attacks
+               progress:bool=True # a progress bar, when this is a terminal
+              ) -> dict: # row@eps -> accuracy, low, high (percent) and n
     "Natural accuracy on the whole of MNIST's test set, robust accuracy on its first n images, under all attacks of the two tables."
     test, attacks = mnist("test"), {"natural": None} | {f"{a.name}@{a.eps:g}": a for eps in (4., 2.) for a in grid_attacks(eps)}
     found = {name: judge_cell(model, name, a, test[:n] if a else test, progress=progress) for name, a in attacks.items()}
@@ -375,8 +425,10 @@ def accuracies(model, n:int, # images for the attacks
 def ship(column:str, # a name from `FULL`
          zoo, # folder for COLUMN.safetensors and manifest.json
          out, # folder for the training, as of `run`
-         device="cpu", n:int=1000, # images for the attacks
-         progress:bool=True) -> dict: # the manifest's entry
+         device="cpu", # where it is trained and judged
+         n:int=1000, # images for the attacks
+         progress:bool=True # a progress bar, when this is a terminal
+        ) -> dict: # the manifest's entry
     "Train a network for the zoo, judge what is stored, and write it down."
     check_names("network", [column], list(FULL))
     network = trained(PRESETS["full"], out, device, progress, from_zoo=False)(column)

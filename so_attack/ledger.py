@@ -39,7 +39,7 @@ class Plan:
     seed:int=0 # fixes every image's noise
     batch_size:int=100 # images at a time
     fast:bool=True # search with a low-precision copy where it predicts the same
-    loss:str="ce" # "ce" or "margin"
+    loss:str="ce" # what PGD climbs: "ce" or "margin"
 
     def __post_init__(self): _check_plan(self)
     def attacks(self, threat:Threat) -> dict: # name -> attack
@@ -64,7 +64,8 @@ def _check_plan(plan):
     object.__setattr__(plan, "threats", threats); object.__setattr__(plan, "others", others)
 
 # %% ../nbs/16_ledger.ipynb #1e31d672
-def model_sha(model:nn.Module) -> str: # hexadecimal sha256
+def model_sha(model:nn.Module # any module
+             ) -> str: # hexadecimal sha256
     "Hash of weights, architecture, plain attributes and the source of the model's classes."
     h = hashlib.sha256(repr(model).encode())
     for name, t in model.state_dict().items():
@@ -80,7 +81,9 @@ def _source(cls):
     except (OSError, TypeError): return cls.__qualname__
 
 def images_sha(x, # (N, …) or anything of which slices are tensors
-               y:Tensor, step:int=500) -> str: # hexadecimal sha256
+               y:Tensor, # (N,) labels
+               step:int=500 # images read at a time; does not change the hash
+              ) -> str: # hexadecimal sha256
     "Hash of images and labels, read slice by slice."
     h = hashlib.sha256(f"{tuple(x.shape[1:])}".encode() + y.cpu().numpy().tobytes())
     for i in range(0, len(y), step): h.update(x[i:i + step].cpu().contiguous().numpy().tobytes())
@@ -90,7 +93,7 @@ def images_sha(x, # (N, …) or anything of which slices are tensors
 @dataclass(frozen=True, eq=False)
 class Job:
     "Some images, and all that is needed to attack them."
-    model:nn.Module
+    model:nn.Module # maps (B,…) in [0,1] to (B,K) logits; in eval mode
     twin:nn.Module # a faster copy, perhaps in low precision, for searching with noise
     sha:str # of the model
     index:Tensor # (B,) numbers of the images
@@ -121,7 +124,8 @@ def _frame(job, threat, attack, settings, **columns):
 
 COLUMNS = ["sample", "input", "threat", "attack", "verdict", "label", "prediction", "margin", "distance", "gradients", "repeat", "rounded", "outside", "slope", "fast", "seed", "settings", "model"]
 
-def clean_rows(job:Job): # DataFrame, one row an image
+def clean_rows(job:Job # images and model
+              ): # DataFrame, one row an image
     "How the model does without an attack, and how steep its margin is."
     seen = judge(job.model, job.x, job.y, gradient=False)
     slope = NORMS["l2"].length(input_gradient(job.model, job.x, job.y, margin)[0])
@@ -131,7 +135,11 @@ def clean_rows(job:Job): # DataFrame, one row an image
                   gradients=none.long(), repeat=repeat, rounded=rounded, outside=none.bool(), slope=slope.double(), fast=none.bool())
 
 # %% ../nbs/16_ledger.ipynb #f5ab210f
-def attack_rows(job:Job, threat:Threat, name:str, attack): # DataFrame, one row an image; the images found
+def attack_rows(job:Job, # images and model
+                threat:Threat, # the ball that verdicts are about
+                name:str, # of the attack, e.g. "so"
+                attack # a PGD, SecondOrder or Peer in this threat
+               ): # DataFrame, one row an image; the images found
     "Attack some images, and judge what comes back."
     foreign = getattr(attack, "foreign", False)
     copy = job.model if foreign else job.twin if attack.noisy else job.close or job.model
@@ -151,7 +159,10 @@ def _brought_back(x_adv, x, threat):
     return torch.where(inside.reshape(-1, *[1]*(x.ndim - 1)), x_adv, project(x_adv, x, threat.eps, threat.norm)), ~inside
 
 # %% ../nbs/16_ledger.ipynb #96aaae43
-def batch_rows(job:Job, plan:Plan, keep=None): # DataFrame; keep(threat, attack, index, x_adv) receives the adversarial examples
+def batch_rows(job:Job, # images and model
+               plan:Plan, # its threats, attacks and `union_only`
+               keep=None # keep(threat, attack, index, x_adv) receives the adversarial examples; None: nobody does
+              ): # DataFrame, sorted by image
     "All rows of some images."
     import pandas as pd
     frames = [clean_rows(job)]
@@ -195,7 +206,9 @@ def _kept(path, make):
     return new
 
 # %% ../nbs/16_ledger.ipynb #ecbc39a5
-def claim(out:Path, identity:dict): # raises ValueError
+def claim(out:Path, # the audit's folder
+          identity:dict # JSON: model, data, device, plan
+         ): # raises ValueError
     "Mark a folder as this audit's; refuse one that is another's, and say what differs."
     path = out/"audit.json"
     if not path.exists():
@@ -224,7 +237,8 @@ def _examples_writer(path, job): # keep(threat, attack, index, x_adv) collects; 
 
 # %% ../nbs/16_ledger.ipynb #1bd019a8
 def load_examples(out, # the audit's folder
-                  threat, attack:str, # e.g. "l2:2", "so"
+                  threat, # a Threat, or its text, e.g. "l2:2"
+                  attack:str, # e.g. "so"
                   samples=None # numbers of the images that are wanted; None: all
                  ) -> tuple[Tensor, Tensor]: # (M,) numbers of the images; (M, …) adversarial examples
     "The adversarial examples that an attack found; images that were wrong by themselves have none."
@@ -242,7 +256,10 @@ def load_examples(out, # the audit's folder
 # %% ../nbs/16_ledger.ipynb #d4f52497
 def fill_ledger(jobs, # batch number -> Job, one after the other
                 numbers, # batch numbers
-                plan:Plan, out:Path, tick): # tick() after each batch
+                plan:Plan, # what to do with each batch
+                out:Path, # the audit's folder
+                tick # called after each batch
+               ): # DataFrame
     "The ledger, from its parts where they are there."
     import pandas as pd
     if (whole := _read(out/"ledger.parquet")) is not None: shutil.rmtree(out/"parts", ignore_errors=True); return whole
@@ -261,16 +278,24 @@ def fill_ledger(jobs, # batch number -> Job, one after the other
 # %% ../nbs/16_ledger.ipynb #8986d862
 FACTORS = (.25, .5, .75, 1., 1.5, 2.)
 
-def first_few(n:int) -> int: return min(n, max(20, n//10), 100) # number of images for the extra attacks
+def first_few(n:int # images in all
+             ) -> int: # number of images for the extra attacks: a tenth, from 20 to 100
+    return min(n, max(20, n//10), 100)
 
-def sizes(plan:Plan) -> list[Threat]: # each norm's sizes, smallest first
+def sizes(plan:Plan # its threats: the largest eps of each norm counts
+         ) -> list[Threat]: # each norm's sizes, smallest first
     "The threats of the accuracy-over-ε curves."
     largest = {}
     for t in plan.threats: largest[t.norm] = max(t.eps, largest.get(t.norm, 0.))
     return [Threat(norm, f*eps) for norm, eps in largest.items() for f in FACTORS if norm == "l2" or f*eps <= 1]
 
 # %% ../nbs/16_ledger.ipynb #7c415170
-def more_rows(job:Job, plan:Plan, ledger, out:Path, tick): # DataFrame
+def more_rows(job:Job, # the first few images, and the model
+              plan:Plan, # its threats, budget and loss
+              ledger, # DataFrame, one row an image, threat and attack
+              out:Path, # the audit's folder
+              tick # called after each size and each threat
+             ): # DataFrame
     "Rows of the first few images at other sizes, and with more steps (attack `more`)."
     import pandas as pd
     right = ledger[(ledger.attack == "natural") & (ledger.verdict == "robust")]["sample"]
@@ -291,8 +316,9 @@ def more_rows(job:Job, plan:Plan, ledger, out:Path, tick): # DataFrame
 def _among(ledger, threats, attacks): # which rows; None stands for all
     return ledger.threat.isin(ledger.threat if threats is None else threats) & ledger.attack.isin(ledger.attack if attacks is None else attacks)
 
-def survivors(ledger, threats=None, # texts; None: all
-              attacks=None # names; None: all
+def survivors(ledger, # DataFrame, one row an image, threat and attack
+              threats=None, # texts, e.g. ["l2:2"]; None: all
+              attacks=None # names, e.g. ["so"]; None: all
              ) -> list[int]: # numbers of the images, in order
     "Images that are right by themselves and under all of these attacks."
     rows = ledger[(ledger.attack == "natural") | _among(ledger, threats, attacks)]

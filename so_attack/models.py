@@ -111,7 +111,8 @@ def logits_of(model:nn.Module, # maps (B,…) to (B,K) logits
 
 # %% ../nbs/02_models.ipynb #2a286499
 @contextmanager
-def judging(model:nn.Module):
+def judging(model:nn.Module # any module
+           ):
     "Eval mode inside the block; every submodule's own mode afterwards, also after an exception."
     modes = [(m, m.training) for m in model.modules()]
     model.eval()
@@ -160,7 +161,9 @@ class _ThinConv(nn.Conv2d):
 # %% ../nbs/02_models.ipynb #1a73e81f
 class Twin(nn.Module):
     "A copy in low precision, where the device has it, that takes and returns float32; its gradient with respect to x is float32 too."
-    def __init__(self, model:nn.Module, dtype:torch.dtype | None=None): # None: `low_precision` of the model's device
+    def __init__(self, model:nn.Module, # what is copied; given back as found
+                 dtype:torch.dtype | None=None # of the copy; None: `low_precision` of the model's device
+                ):
         super().__init__()
         dtype = dtype or low_precision(next((p.device for p in model.parameters()), "cpu"))
         self.dtype, self.net = dtype, copy.deepcopy(model).to(dtype).to(memory_format=torch.channels_last).requires_grad_(False)
@@ -244,7 +247,8 @@ def model_names() -> list[str]:
     return [*zoo_manifest(), *_OFFICIAL]
 
 # %% ../nbs/02_models.ipynb #59b09992
-def sha256_of(path:Path) -> str:
+def sha256_of(path:Path # any file
+             ) -> str:
     "Hexadecimal sha256 of a file."
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 

@@ -15,7 +15,8 @@ from .checks import curves
 from .audit import AuditReport, entries, only
 
 # %% ../nbs/15_pages.ipynb #dbffc460
-def png(x) -> str: # data URI
+def png(x # in [0,1], on the CPU
+       ) -> str: # data URI
     "A tensor (C,H,W) or of any other shape, in [0,1], as an embedded PNG."
     from PIL import Image
     picture = x if x.ndim == 3 and x.shape[0] in (1, 3) else x.reshape(1, 1, -1)
@@ -24,7 +25,8 @@ def png(x) -> str: # data URI
     Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(buffer, "png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
-def gallery(report:AuditReport) -> list[dict]:
+def gallery(report:AuditReport # what `audit` returned
+           ) -> list[dict]: # as in the report, with names of classes, and pictures as data URIs
     "The examples with their pictures and words."
     def one(g):
         δ = g["x_adv"] - g["x"]
@@ -37,7 +39,9 @@ def _class(report, k):
     return names[k] if k < len(names) else str(k)
 
 # %% ../nbs/15_pages.ipynb #f4a5c949
-def upset(report:AuditReport, most:int=14) -> dict:
+def upset(report:AuditReport, # what `audit` returned
+          most:int=14 # groups at most
+         ) -> dict: # positions in pixels, numbers and names
     "Positions for the UpSet plot; the largest groups."
     table = report.overlap()
     names = [c for c in table.columns if c != "images"]
@@ -54,7 +58,8 @@ def upset(report:AuditReport, most:int=14) -> dict:
 # %% ../nbs/15_pages.ipynb #alone-code
 def _images(n): return f"{n:,} image{'s' if n != 1 else ''}"
 
-def alone(report:AuditReport) -> list[str]:
+def alone(report:AuditReport # what `audit` returned
+         ) -> list[str]: # sentences
     "What was found by one norm, or by one attack, only."
     threats = list(map(str, report.plan.threats))
     lines = [f"Broken only in {t}: {_images(only(report.ledger, [t]))}." for t in threats] if len(threats) > 1 else []
@@ -62,7 +67,8 @@ def alone(report:AuditReport) -> list[str]:
     return lines + [f"Left by PGD in every threat, and broken by the second-order attack: {_images(so)}."] + [f"Broken only by {a}: {_images(only(report.ledger, attacks=[a]))}." for a in report.plan.others]
 
 # %% ../nbs/15_pages.ipynb #7c0d6b68
-def panels(report:AuditReport) -> list[dict]:
+def panels(report:AuditReport # what `audit` returned
+          ) -> list[dict]: # one a norm; positions in pixels
     "Positions for the curves, one panel a norm."
     m, found = first_few(len(report)), []
     clean = 100*len([i for i in survivors(report.ledger, [], []) if i < m])/m
@@ -79,7 +85,9 @@ def panels(report:AuditReport) -> list[dict]:
     return found
 
 # %% ../nbs/15_pages.ipynb #a5085f40
-def confusion(report:AuditReport, most:int=12) -> list[dict]:
+def confusion(report:AuditReport, # what `audit` returned
+              most:int=12 # classes up to which every cell is shown
+             ) -> list[dict]: # one a threat: every cell, or with more classes the most frequent mistakes
     "True and predicted classes under the first attack that broke an image."
     return [_confusion(report, str(t), most) for t in report.plan.threats]
 
@@ -100,7 +108,8 @@ _MEANING = {"valid": "None of the known ways in which attacks fail was found. Th
 
 def _text(e): return {"accuracy": round(100*e.accuracy, 1), "low": round(100*e.low, 1), "high": round(100*e.high, 1), "text": f"{100*e.accuracy:.1f}"}
 
-def html(report:AuditReport) -> str:
+def html(report:AuditReport # what `audit` returned
+        ) -> str:
     "The whole report as one HTML page."
     from jinja2 import Environment, StrictUndefined
     found = entries(report)

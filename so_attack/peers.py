@@ -67,7 +67,9 @@ def _own(spec, threat):
 # %% ../nbs/14_peers.ipynb #3e29d247
 class Counted(nn.Module):
     "The model, counting the images of which a gradient may be taken."
-    def __init__(self, model:nn.Module): super().__init__(); self.model, self.images = model, 0
+    def __init__(self, model:nn.Module # maps (B,…) in [0,1] to (B,K) logits
+                ):
+        super().__init__(); self.model, self.images = model, 0
     def forward(self, x):
         self.images += len(x)*(torch.is_grad_enabled() and x.requires_grad)
         return self.model(x)
@@ -85,8 +87,8 @@ def _quiet():
 class Peer:
     "Somebody else's attack in one threat."
     spec:str # e.g. "torchattacks:PGD"
-    norm:str
-    eps:float
+    norm:str # "linf" or "l2"
+    eps:float # radius, in pixel values of [0,1]
     version:str # of the library, or a hash of the user's file
     call:Callable # (model, x, y) -> images
     noisy, foreign, early_stop = False, True, False
@@ -115,7 +117,8 @@ def _version(spec):
 _LIBRARIES = {"torchattacks": _torchattacks, "foolbox": _foolbox}
 
 def peer(spec:str, # e.g. "autoattack", "torchattacks:PGD"
-         threat:Threat) -> Peer | None: # None: it does not attack in this norm
+         threat:Threat # norm and radius
+        ) -> Peer | None: # None: it does not attack in this norm
     "Somebody else's attack by its name; ValueError in one sentence where there is none."
     return _peer(spec, threat, _version(spec))
 

@@ -17,19 +17,25 @@ from .evaluation import Estimate, paired
 from .experiments import COLUMNS, NOTE, PAPER_TABLE1, Cell, Preset, entries, grid_attacks, kept, write_text
 
 # %% ../nbs/09_report.ipynb #0d7c26f3
-def title(p:Preset, row:str) -> str:
+def title(p:Preset, # the settings of the run
+          row:str # a name from `ROWS`
+         ) -> str:
     "A row's name for readers, e.g. 'S-O ℓ2 ε=4'."
     a = p.rows[row]
     return "natural" if a is None else f"{ {'pgd': 'PGD', 'so': 'S-O'}[row.split('-')[0]]} {NORMS[a.norm].symbol} ε={a.eps:g}"
 
-def paper_value(p:Preset, column:str, row:str) -> float | None: # percent
+def paper_value(p:Preset, # the settings of the run
+                column:str, # a name from `COLUMNS`
+                row:str # a name from `ROWS`
+               ) -> float | None: # percent
     "The paper's number for this place; None where it has none, or had another ε."
     a, theirs = p.rows[row], {x.name: x for x in grid_attacks()}
     if a is not None and a.eps != theirs[row].eps: return None
     return PAPER_TABLE1.get(column, {}).get(row)
 
 # %% ../nbs/09_report.ipynb #67adf977
-def ceilings(p:Preset) -> dict: # row -> percent
+def ceilings(p:Preset # the settings of the run
+            ) -> dict: # row -> percent
     "The most that any classifier can have in a row, for MNIST's test set; only rows and radii for which it has been computed."
     path = kept()/"ceiling.json"
     known = json.loads(path.read_text())["ceilings"] if path.exists() else {}
@@ -47,7 +53,8 @@ def _spent(parts) -> dict: # gradients, minutes, cpu_minutes (None where a part 
     cpu = [r.get("cpu_minutes") for r in parts]
     return {"gradients": sum(r["gradients"] for r in parts), "minutes": round(sum(r["minutes"] for r in parts), 2), "cpu_minutes": None if None in cpu else round(sum(cpu), 2)}
 
-def costs(cells) -> dict: # column -> {"judging": {…}, "training": {…} or None}
+def costs(cells # Cells of one run
+         ) -> dict: # column -> {"judging": {…}, "training": {…} or None}
     "What was spent on each column, seeds together: gradient evaluations, minutes on the clock, minutes of the processor."
     found = {}
     for column in dict.fromkeys(c.column for c in cells if c.result):
@@ -56,11 +63,13 @@ def costs(cells) -> dict: # column -> {"judging": {…}, "training": {…} or No
         found[column] = {"judging": _spent([c.result for c in mine]), "training": _spent(list(trainings.values())) if trainings else None}
     return found
 
-def minutes_text(spent:dict) -> str: # one entry of `costs`
+def minutes_text(spent:dict # the part of `costs` for one column's judging or training
+                ) -> str:
     "Minutes, and whose."
     return f"{spent['minutes']:.1f} clock minutes" if spent["cpu_minutes"] is None else f"{spent['cpu_minutes']:.1f} core minutes"
 
-def count_text(n:int) -> str: # gradient evaluations
+def count_text(n:int # gradient evaluations
+              ) -> str:
     "In millions, once there are many."
     return f"{n/1e6:.3g} million" if n >= 100_000 else f"{n:,}"
 
@@ -78,13 +87,16 @@ def table_json(p:Preset, # the settings of the run
             "preset": p.name, "attacks": {r: a and a.to_json() for r, a in p.rows.items()}, "scoring": NOTE,
             "data": next((c.config["data"] for c in cells if c.config), None), "networks": networks(cells), "costs": costs(cells)}
 
-def networks(cells) -> dict: # column -> sha256, or why it was not run
+def networks(cells # Cells of one run
+            ) -> dict: # column -> sha256, or why it was not run
     "Which file each column is, by its sha256."
     ran = {c.column: c.config["network"]["sha256"] for c in cells if c.config}
     return ran | {c.column: c.note for c in cells if c.column not in ran}
 
 # %% ../nbs/09_report.ipynb #a84f0d1f
-def footnotes(p:Preset, cells) -> list[str]:
+def footnotes(p:Preset, # the settings of the run
+              cells # its Cells
+             ) -> list[str]:
     "One sentence each: data, scoring, networks, and what did not run."
     done = [c for c in cells if c.config]
     if not done: return ["Nothing has been run yet."]
@@ -105,7 +117,9 @@ def footnotes(p:Preset, cells) -> list[str]:
             *(f"Not run: {', '.join(cs)} ({reason})." for reason, cs in why.items())]
 
 # %% ../nbs/09_report.ipynb #f2cb0245
-def effects(p:Preset, cells, least:float=20. # points between PGD and S-O
+def effects(p:Preset, # the settings of the run
+            cells, # its Cells
+            least:float=20. # points between PGD and S-O
            ) -> list[str]:
     "A sentence for each column and norm where S-O finds much that PGD does not."
     found, places = [], entries(cells)
@@ -121,7 +135,10 @@ def effects(p:Preset, cells, least:float=20. # points between PGD and S-O
     return found
 
 # %% ../nbs/09_report.ipynb #2710a296
-def table_rich(p:Preset, cells, columns=COLUMNS):
+def table_rich(p:Preset, # the settings of the run
+               cells, # its Cells
+               columns=COLUMNS # columns to show
+              ):
     "Table 1 for the terminal: a rich Table."
     from rich import box
     from rich.table import Table
@@ -138,7 +155,10 @@ def _place(paper, e, cap):
     return f"{number(paper, cap)}/[bold]{number(100*e.estimate.accuracy, cap)}[/]\n[dim]{100*e.estimate.low:.1f}–{100*e.estimate.high:.1f}[/]"
 
 # %% ../nbs/09_report.ipynb #e7b0f23d
-def table_markdown(p:Preset, cells, columns=COLUMNS) -> str:
+def table_markdown(p:Preset, # the settings of the run
+                   cells, # its Cells
+                   columns=COLUMNS # columns to show
+                  ) -> str:
     "Table 1 with its footnotes and its costs, in Markdown."
     places, caps = entries(cells), ceilings(p)
     def place(c, r):
@@ -170,7 +190,10 @@ def _field(ax, x, y, value, text, below=""):
     if below: ax.text(x + .5, y + .76, below, ha="center", va="center", color=ink, fontsize=7.5)
 
 # %% ../nbs/09_report.ipynb #8eee2078
-def table_figure(p:Preset, cells, columns=COLUMNS):
+def table_figure(p:Preset, # the settings of the run
+                 cells, # its Cells
+                 columns=COLUMNS # columns to show
+                ):
     "Table 1 as a heat map: a matplotlib Figure."
     from matplotlib.figure import Figure
     places, rows, caps = entries(cells), list(p.rows), ceilings(p)
@@ -198,13 +221,19 @@ def _wrapped(lines, width=150):
     import textwrap
     return [part for line in lines for part in textwrap.wrap(line, width)]
 
-def table_png(p:Preset, cells, path, columns=COLUMNS, dpi:int=110) -> Path:
+def table_png(p:Preset, # the settings of the run
+              cells, # its Cells
+              path, # of the file; its ending names the format
+              columns=COLUMNS, # columns to show
+              dpi:int=110 # pixels an inch; the table is 11.5 inches wide
+             ) -> Path: # the file
     "Table 1 as a picture file."
     table_figure(p, cells, columns).savefig(path, dpi=dpi)
     return Path(path)
 
 # %% ../nbs/09_report.ipynb #d33b2f24
-def figure1(about:dict):
+def figure1(about:dict # what `figure_data` says
+           ):
     "Length of the gradient along the attacks: the paper's Figure 1, and the median image beside it."
     import seaborn as sns
     from matplotlib.figure import Figure
@@ -220,7 +249,10 @@ def figure1(about:dict):
     return fig
 
 # %% ../nbs/09_report.ipynb #f3b0ee4a
-def figure2(about:dict, x_adv, data):
+def figure2(about:dict, # what `figure_data` says
+            x_adv, # (count, C, H, W) its images; only the first channel is drawn
+            data # the images that it was given
+           ):
     "Random second-order examples that fool the network: the paper's Figure 2."
     from matplotlib.figure import Figure
     examples = about["examples"]
@@ -234,7 +266,11 @@ def figure2(about:dict, x_adv, data):
     return fig
 
 # %% ../nbs/09_report.ipynb #2f6d88d2
-def write_tables(out, p:Preset, cells, columns=COLUMNS) -> list[Path]:
+def write_tables(out, # folder; made if it is not there
+                 p:Preset, # the settings of the run
+                 cells, # its Cells
+                 columns=COLUMNS # columns to show
+                ) -> list[Path]: # the files
     "table1.md, table1.json and table1.png in `out`."
     out = Path(out)
     write_text(out/"table1.md", table_markdown(p, cells, columns))

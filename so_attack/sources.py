@@ -27,7 +27,10 @@ class Normalized(nn.Module):
     std:Tensor
     input_size:int | None = None # of the images that the model was made for, where it is known
 
-    def __init__(self, model:nn.Module, mean, std):
+    def __init__(self, model:nn.Module, # expects normalised images
+                 mean, # a number, or one for each channel, for images in [0,1]
+                 std # likewise, above 0
+                ):
         super().__init__()
         self.model, self.training = model, model.training
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).reshape(-1))
@@ -50,7 +53,9 @@ def with_normalization(model:nn.Module, # expects normalised images
 # %% ../nbs/13_sources.ipynb #fb809386
 class FromProbabilities(nn.Module):
     "Logits of a model that returns probabilities."
-    def __init__(self, model:nn.Module): super().__init__(); self.model, self.training = model, model.training
+    def __init__(self, model:nn.Module # returns (B, K) probabilities, or (B,) or (B, 1): the probability of class 1
+                ):
+        super().__init__(); self.model, self.training = model, model.training
 
     def forward(self, x):
         p = self.model(x)
@@ -67,12 +72,17 @@ def from_probabilities(model:nn.Module # returns (B, K) probabilities, or (B,) o
 # %% ../nbs/13_sources.ipynb #5f23a3db
 class Logits(nn.Module):
     "The `logits` of a model whose output is an object."
-    def __init__(self, model:nn.Module): super().__init__(); self.model, self.training = model, model.training
+    def __init__(self, model:nn.Module # returns an object whose `logits` are (B, K)
+                ):
+        super().__init__(); self.model, self.training = model, model.training
     def forward(self, x): return self.model(x).logits
 
 class Cast(nn.Module):
     "A model in its own precision, for images in another."
-    def __init__(self, model:nn.Module, dtype): super().__init__(); self.model, self.dtype, self.training = model, dtype, model.training
+    def __init__(self, model:nn.Module, # computes in `dtype`
+                 dtype # e.g. torch.bfloat16
+                ):
+        super().__init__(); self.model, self.dtype, self.training = model, dtype, model.training
     def forward(self, x): return self.model(x.to(self.dtype)).to(x.dtype)
 
 # %% ../nbs/13_sources.ipynb #7e69e59f
@@ -115,8 +125,8 @@ def from_timm(model:nn.Module # a timm model
     return new.eval()
 
 def from_transformers(model:nn.Module, # an image classifier of transformers
-                      mean=.5, # of its image processor
-                      std=.5
+                      mean=.5, # of its image processor: a number, or one for each channel, for images in [0,1]
+                      std=.5 # likewise
                      ) -> nn.Module: # from [0,1] images to logits
     "A transformers image classifier with its normalisation inside."
     new = Normalized(Logits(model), mean, std)
@@ -189,7 +199,8 @@ def _package(where, spec):
 
 # %% ../nbs/13_sources.ipynb #f0375a79
 def load_spec(spec:str, # e.g. "net.py:build", "madry-linf", "timm:resnet18"
-              device="cpu") -> nn.Module: # from [0,1] images to logits
+              device="cpu" # where the network is wanted
+             ) -> nn.Module: # from [0,1] images to logits
     "The model that a SPEC names; ValueError or ModelMissing in one sentence. `file.py:factory` runs the file."
     spec = str(spec).strip()
     kind, colon, rest = spec.partition(":")
@@ -262,7 +273,10 @@ def _pixels(file, mode, size) -> Tensor: # bytes (C, H, W)
 # %% ../nbs/13_sources.ipynb #folder-code
 class FolderImages:
     "Images on disk; a slice is a tensor (B, C, H, W) in [0,1]."
-    def __init__(self, files, size:int | None=None, classes=()):
+    def __init__(self, files, # paths of the images, in order
+                 size:int | None=None, # side of the squares to which all are brought; None: as they are
+                 classes=() # names of the classes, in the order of their numbers
+                ):
         self.files, self.size, self.classes = files, size, list(classes)
         self.mode = "L" if _open(files[0]).mode in ("L", "1") else "RGB"
         self.shape = (len(files), *_pixels(files[0], self.mode, size).shape)

@@ -47,7 +47,8 @@ def one_cycle(done:float # share of training done, in [0,1]
     if done < .3: return 1/25 + (1 - 1/25)*(1 - math.cos(math.pi*done/.3))/2
     return (1 + math.cos(math.pi*(done - .3)/.7))/2
 
-def three_drops(done:float) -> float: # factor on the learning rate
+def three_drops(done:float # share of training done, in [0,1]
+               ) -> float: # factor on the learning rate
     "A tenth after 55 %, a hundredth after 75 %, a thousandth after 90 %: TRADES on MNIST."
     return .1**sum(done >= at for at in (.55, .75, .9))
 
@@ -63,15 +64,16 @@ def eps_scale(done:float, # share of training done, in [0,1]
 
 # %% ../nbs/06_training.ipynb #2949895f
 def epoch_order(n:int, # number of images
-                seed:int, epoch:int
+                seed:int, # of the training
+                epoch:int # number of the epoch, from 0
                ) -> tuple[Tensor, Tensor]: # order (n,), seeds of the samples (n,)
     "Who comes when in this epoch, and where their attacks start."
     generator = torch.Generator().manual_seed(1_000_003*seed + epoch)
     return torch.randperm(n, generator=generator), sample_seeds(n, generator)
 
 def new_network(name:str, # a name from `NETWORKS`, e.g. "MadryNet"
-                seed:int=0
-               ) -> nn.Module:
+                seed:int=0 # fixes the first weights
+               ) -> nn.Module: # in training mode, on the CPU
     "A freshly initialised network; the global random state is left alone."
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -80,7 +82,10 @@ def new_network(name:str, # a name from `NETWORKS`, e.g. "MadryNet"
 # %% ../nbs/06_training.ipynb #f1884c51
 CHECKPOINT = "checkpoint.safetensors"
 
-def save_tensors(path:Path, tensors:dict, metadata:dict | None=None): # metadata: str -> str
+def save_tensors(path:Path, # of the file; its folder is made
+                 tensors:dict, # name -> Tensor, contiguous
+                 metadata:dict | None=None # str -> str; None: none
+                ):
     "A safetensors file, atomically: afterwards it is there whole, or as it was before; OSError where the disk is full."
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,18 +96,26 @@ def save_tensors(path:Path, tensors:dict, metadata:dict | None=None): # metadata
     finally: temporary.unlink(missing_ok=True)
 
 # %% ../nbs/06_training.ipynb #checkpoint-code
-def save_checkpoint(path:Path, modules:dict, optimizer, info:dict): # modules: name -> nn.Module
+def save_checkpoint(path:Path, # of the file; its folder is made
+                    modules:dict, # name -> nn.Module
+                    optimizer, # whose moments are kept
+                    info:dict # whatever JSON can hold: recipe and history
+                   ):
     "Write everything needed to continue."
     tensors = {f"{name}.{k}": v.contiguous() for name, m in modules.items() for k, v in m.state_dict().items()}
     for i, moments in optimizer.state_dict()["state"].items(): tensors |= {f"moments.{i}.{k}": v.contiguous() for k, v in moments.items() if v is not None}
     save_tensors(path, tensors, {"info": json.dumps(info)})
 
-def checkpoint_info(path:Path) -> dict:
+def checkpoint_info(path:Path # what `save_checkpoint` wrote
+                   ) -> dict: # `info` of `save_checkpoint`
     "What was saved beside the tensors: recipe and history."
     with safe_open(path, "pt") as f: return json.loads(f.metadata()["info"])
 
 # %% ../nbs/06_training.ipynb #148e3641
-def load_checkpoint(path:Path, modules:dict, optimizer):
+def load_checkpoint(path:Path, # what `save_checkpoint` wrote
+                    modules:dict, # name -> nn.Module; overwritten in place
+                    optimizer # of the same weights in the same order; overwritten in place
+                   ):
     "Put weights, states and moments back, each in the memory layout that it had."
     tensors, moments, weights = load_file(path), {}, [p for group in optimizer.param_groups for p in group["params"]]
     for name, m in modules.items(): m.load_state_dict({k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
@@ -126,7 +139,16 @@ def _update(model, defence, optimizer, search, state, x, y, seeds, batch, scale,
     return loss.item(), (z.argmax(1) == y).sum().item()
 
 # %% ../nbs/06_training.ipynb #epoch-code
-def run_epoch(model, defence, data, config, epoch, optimizer, search, state, bar) -> dict: # the epoch's line of the history
+def run_epoch(model, # the network, in training mode
+              defence, # its `loss` is minimised
+              data, # images in [0,1] and labels
+              config, # how to train
+              epoch, # number of the epoch, from 0
+              optimizer, # of the model's weights
+              search, # where attacks look for gradients: a Twin, which follows, or the model itself
+              state, # what `defence.state` made
+              bar # a tqdm bar, which advances by one a batch
+             ) -> dict: # the epoch's line of the history
     "One pass over the data; the device is the model's."
     device = next(model.parameters()).device
     order, seeds = epoch_order(len(data), config.seed, epoch)
@@ -156,7 +178,11 @@ class TrainResult:
     @property
     def cpu_minutes(self) -> float: return sum(h["cpu_seconds"] for h in self.history)/60 # of all threads together
 
-def recipe_of(defence, config:TrainConfig, data:Data, network:str) -> dict:
+def recipe_of(defence, # a frozen dataclass
+              config:TrainConfig, # how it is trained
+              data:Data, # only its name and its length count
+              network:str # name of the class, e.g. "MadryNet"
+             ) -> dict:
     "Everything that determines the result of a training run, as JSON."
     recipe = {"network": network, "defence": {"name": type(defence).__name__, **asdict(defence)}, "config": asdict(config), "data": data.name, "images": len(data)}
     return json.loads(json.dumps(recipe))                                      # as it will be read again
@@ -190,7 +216,7 @@ def _prepare(model, defence, data, config, static, path, history):
 def train(model:nn.Module, # the network, on the device where it is to be trained
           defence, # a defence: its `loss` is minimised
           data:Data, # images in [0,1] and labels
-          config:TrainConfig=TrainConfig(),
+          config:TrainConfig=TrainConfig(), # how to train
           out:str | Path | None=None, # folder for checkpoints; a run found there is continued
           progress:bool=True, # show a bar, where there is a terminal
           watch=None, # (model in eval mode) -> dict, asked after each epoch; what it says joins the history
@@ -212,7 +238,13 @@ def train(model:nn.Module, # the network, on the device where it is to be traine
     return TrainResult(model.eval(), history, recipe)
 
 # %% ../nbs/06_training.ipynb #959ed830
-def static_networks(defence, data:Data, config:TrainConfig=TrainConfig(), out=None, device="cpu", progress:bool=True) -> list: # of nn.Modules in eval mode
+def static_networks(defence, # any; one without static networks gives []
+                    data:Data, # what they are trained on
+                    config:TrainConfig=TrainConfig(), # of the training that needs them; they take half its epochs
+                    out=None, # folder of that training; None: nothing is kept
+                    device="cpu", # where they are trained
+                    progress:bool=True # show a bar, where there is a terminal
+                   ) -> list: # of nn.Modules in eval mode
     "The networks that `defence.static` names, trained without a defence; found again in out/static."
     config = replace(config, epochs=_static_epochs(config.epochs))
     return [train(new_network(name, config.seed).to(device), Natural(), data, config, Path(out)/"static"/name if out else None, progress).model for name in defence.static]
