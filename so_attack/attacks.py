@@ -81,7 +81,7 @@ def ascend(attack, # the settings: a PGD, SecondOrder or FGSM
            y:Tensor, # (B,) int64
            start:Tensor, # (B, …) first iterates
            seeds:Tensor, # (B,) int64, one seed a sample for its noise
-           trace:list | None=None, # a dict for each step is appended: step, index, grad_norm, loss
+           trace:list | None=None, # a dict for each step is appended: step; and for those still climbing index in the batch, grad_norm, loss
            target:Tensor | None=None, # (B,) wrong classes to reach; None: any
            loss=None # (z, y) -> (B,), what to climb; None: what `attack.loss` names
           ) -> Search:
@@ -254,7 +254,7 @@ def run(attack:PGD, # or FGSM, SecondOrder
         x:Tensor, # (B, …) images in [0,1]
         y:Tensor, # (B,) int64 labels
         generator:torch.Generator | Tensor | None=None, # source of randomness, or (B,) int64 seeds of the samples; None: seed 0
-        trace:list | None=None # a dict for each step is appended: step, index (B,), grad_norm (B,), loss (B,)
+        trace:list | None=None # a dict for each step is appended: step; and for those still climbing index, grad_norm, loss
        ) -> Search:
     "Attack a batch; ValueError in one sentence where the input breaks the contract."
     check_batch(x, y)

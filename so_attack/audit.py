@@ -238,7 +238,7 @@ def _run(model, x, y, plan, checks, classes, device, identity, out, progress, ab
         more = _kept(out/"curves.parquet", lambda: more_rows(job(0, m), plan, ledger, out, bar.update))
     shutil.rmtree(out/"parts", ignore_errors=True)
     caps = ceilings(x, y, plan)
-    checks += [*check_chance_to_attack(model, ledger, plan, classes), *(check_flattened(ledger, str(t), plan) for t in plan.threats), *check_moves(ledger, plan), *check_verdicts(ledger, plan), *check_sizes(more, m, plan), check_ceiling(ledger, caps, plan)]
+    checks += [*check_chance_to_attack(model, ledger, plan, classes), *(check_flattened(ledger, str(t)) for t in plan.threats), *check_moves(ledger, plan), *check_verdicts(ledger, plan), *check_sizes(more, m, plan), check_ceiling(ledger, caps, plan)]
     facts = {"model": identity["model"] | {"classes": classes}, "data": identity["data"], "command": (about or {}).get("command", ""), "classes": (about or {}).get("classes"),
              "versions": {"so_attack": __version__, "torch": torch.__version__}, "machine": machine(), "minutes": round((time.perf_counter() - began[0])/60, 2), "cpu_minutes": round((time.process_time() - began[1])/60, 2)}
     return AuditReport(ledger, more, tuple(explained(checks)), plan, facts, caps, _notes(model, twin, plan, ledger, m), tuple(pick_gallery(ledger, x, out, plan)))

@@ -91,7 +91,7 @@ def ratios(seconds:dict, # from `take_turns`
 
 # %% ../nbs/31_bench.ipynb #15349574
 def bench(model, # maps (B,…) in [0,1] to (B,K) logits
-          attack, # with early_stop=False, so that both precisions take the same number of gradients
+          attack, # with early_stop=False and one attempt, so that both precisions take the same number of gradients
           x:Tensor, # (N, …) images for the accuracies
           y:Tensor, # (N,) int64
           timed:int=128, # how many of them are used for the timing

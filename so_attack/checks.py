@@ -137,8 +137,7 @@ def check_chance_to_attack(model:nn.Module, # its precision says where softmax s
 
 # %% ../nbs/17_checks.ipynb #f083a67a
 def check_flattened(ledger, # DataFrame, one row an image, threat and attack
-                    threat:str, # as in the ledger, e.g. "l2:2"
-                    plan:Plan # not used
+                    threat:str # as in the ledger, e.g. "l2:2"
                    ) -> Check: # number in points between PGD and S-O
     "Does S-O break many images that PGD leaves?"
     letters = {a: ledger[(ledger.threat == threat) & (ledger.attack == a)].sort_values("sample").verdict.tolist() for a in ("pgd", "so")}

@@ -134,7 +134,7 @@ def judge_cell(model, # maps (B,…) in [0,1] to (B,K) logits
               ) -> dict: # JSON: counts, percent, a letter a sample, gradients, minutes, versions, machine
     "Evaluate one network under one attack (None: the clean images)."
     began, cpu = time.perf_counter(), time.process_time()
-    v = evaluate(model, {row: attack} if attack else {}, data.x, data.y, seed=seed, progress=progress, threads=torch.get_num_threads())
+    v = evaluate(model, {row: attack} if attack else {}, data.x, data.y, batch_size=128, seed=seed, progress=progress, threads=torch.get_num_threads())
     e, letters = v.accuracy(row), "".join(w[0] for w in v.of(row))
     gradients = int(v.frame[v.frame.attack == row].gradients.sum())
     return {"robust": e.robust, "n": e.n, "accuracy": round(100*e.accuracy, 4), "low": round(100*e.low, 4), "high": round(100*e.high, 4),

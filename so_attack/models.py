@@ -197,7 +197,8 @@ def fast_twin(model:nn.Module, # the model to be attacked
     return twin if differ <= tolerance and torch.isfinite(z_twin).all() else model
 
 # %% ../nbs/02_models.ipynb #two-twins-code
-def precision(model:nn.Module) -> torch.dtype:
+def precision(model:nn.Module # whatever it is
+             ) -> torch.dtype:
     "The precision of the model's weights; float32 where it has none."
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
