@@ -29,6 +29,7 @@ def cross_entropy(z:Tensor, # (B, K) logits
     right, wrong = _right_and_wrong(z, y)
     return F.softplus(wrong.logsumexp(1) - right)
 
+# %% ../nbs/04_attacks.ipynb #margin-code
 def margin(z:Tensor, # (B, K) logits
            y:Tensor # (B,) int64
           ) -> Tensor: # (B,) positive where the prediction is wrong
@@ -180,14 +181,15 @@ class PGD(Attack):
         "The published settings: 40 steps from x, last iterate scored."
         return cls(norm, eps, **_published(norm, eps))
 
+# %% ../nbs/04_attacks.ipynb #published-code
 def _published(norm, eps) -> dict:
     threat = Threat(norm, eps)
     linf = threat.norm == "linf"
     return dict(steps=40, step_size=.01 if linf else 2.5*threat.eps/40, random_start=False, early_stop=False, clip_last=not linf)
 
-# %% ../nbs/04_attacks.ipynb #55ecf06a
 _SHORT = {"PGD": "pgd", "FGSM": "fgsm", "SecondOrder": "so"}
 
+# %% ../nbs/04_attacks.ipynb #55ecf06a
 def _check_settings(a):
     "One sentence for each setting that makes no sense; norm and eps are brought into their one form."
     threat = Threat(a.norm, a.eps)
@@ -278,6 +280,7 @@ def run(attack:PGD, # or FGSM, SecondOrder
             if not len(left): break
         return Search(x_adv, spent, finite)
 
+# %% ../nbs/04_attacks.ipynb #start-code
 def _start(attack, x, seeds, attempt):
     if attempt == 0 and not attack.random_start: return x
     return project(x + random_in_ball(seeds, x.shape[1:], attack.eps, attack.norm, draw=-1).to(x.dtype), x, attack.eps, attack.norm)

@@ -149,6 +149,7 @@ class _PatchGradient(torch.autograd.Function):
         g = F.pad(g, (0, -W % 4, 0, -H % 4)) if H % 4 or W % 4 else g
         return F.pixel_shuffle(F.conv2d(g, patches, stride=4, padding=(kh - 1 - ph, kw - 1 - pw)), 4)[:, :, :H, :W], None, None, None
 
+# %% ../nbs/02_models.ipynb #thinconv-code
 class _ThinConv(nn.Conv2d):
     def forward(self, x): return _PatchGradient.apply(x, self.weight, self.bias, self.padding)
 
@@ -233,6 +234,7 @@ NETWORKS = {n.__name__: n for n in (MadryNet, SmallCNN, NetA, NetC, NetD)}
 class ModelMissing(RuntimeError):
     "The network's file is neither on disk nor to be downloaded, or it is not the right one."
 
+# %% ../nbs/02_models.ipynb #zoo-code
 def zoo_dir() -> Path:
     "Where the project's own networks are: `zoo/` of the checkout, else of the package, else of the cache."
     here = Path(__file__).resolve().parent if "__file__" in globals() else Path.cwd()
@@ -265,6 +267,7 @@ def model_file(name:str, # a name from `model_names()`
     if sha256_of(path) != entry["sha256"]: raise ModelMissing(f"{path.name} is not the published file of {name} (its sha256 differs): delete it and load the model again.")
     return path
 
+# %% ../nbs/02_models.ipynb #files-code
 def _zoo_entry(name, download):
     if not zoo_manifest() and download: _download(_REPO + "manifest.json", zoo_dir()/"manifest.json")
     if name in zoo_manifest(): return zoo_manifest()[name]
