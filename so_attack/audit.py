@@ -83,6 +83,7 @@ def entries(report:AuditReport # what `audit` returned
         found[t] = (None if report.plan.union_only and t != str(report.plan.threats[0]) else report.accuracy(t), t, "")
     return found | {"union": (report.union(), "", "")}
 
+# %% ../nbs/10_audit.ipynb #table-code
 def table(report:AuditReport # what `audit` returned
          ): # DataFrame, percent
     "Accuracies with intervals: clean, by threat and attack, by threat, and the union."
@@ -104,6 +105,7 @@ def overlap(ledger # DataFrame, one row an image, threat and attack
     counts = sets.groupby(list(sets.columns)).size().rename("images").reset_index() if len(sets) else sets.assign(images=[])
     return counts.sort_values("images", ascending=False, kind="stable", ignore_index=True)
 
+# %% ../nbs/10_audit.ipynb #only-code
 def only(ledger, # DataFrame, one row an image, threat and attack
          threats=None, # texts, e.g. ["l2:2"]; None: all
          attacks=None # names, e.g. ["so"]; None: all
@@ -172,6 +174,7 @@ def pick_gallery(ledger, # DataFrame, one row an image, threat and attack
             picked += [_picture(i, t, a, rows.loc[i], clean.loc[i], x[i:i + 1][0].cpu(), found[i]) for i in chosen]
     return picked
 
+# %% ../nbs/10_audit.ipynb #picture-code
 def _picture(i, threat, attack, row, clean, x, x_adv):
     return {"sample": int(i), "threat": threat, "attack": attack, "label": int(row.label), "prediction": int(row.prediction), "clean prediction": int(clean.prediction), "distance": float(row.distance), "x": x, "x_adv": x_adv}
 
@@ -212,6 +215,7 @@ def _refuse(model, x, y, device):
     for i in range(0, len(y), 500): check_batch(x[i:i + 500], y[i:i + 500], classes)
     return model, (few, labels)
 
+# %% ../nbs/10_audit.ipynb #contract-code
 def _contract(model, probe, checks, plan) -> tuple[list[Check], Plan, int]:
     "The checks that are made before any attack; they also decide which loss is climbed."
     x, y = probe
@@ -227,6 +231,7 @@ def _identity(model, x, y, plan, device, about) -> dict:
     return {"protocol": 2, "model": {"name": about.get("model") or type(model).__name__, "sha256": model_sha(model)},
             "data": {"name": about.get("data") or "data", "n": len(y), "sha256": images_sha(x, y)}, "device": device.type, **plan.to_json()}
 
+# %% ../nbs/10_audit.ipynb #run-code
 def _run(model, x, y, plan, checks, classes, device, identity, out, progress, about, began):
     n, size = len(y), plan.batch_size
     seeds, m = sample_seeds(n, torch.Generator().manual_seed(plan.seed)), first_few(n)

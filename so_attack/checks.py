@@ -34,6 +34,7 @@ class Check:
     @property
     def flag(self) -> bool: return self.grade != "valid" and not self.because
 
+# %% ../nbs/17_checks.ipynb #graded-code
 def graded(name, # what was looked for
            number, # what was measured
            text, # one sentence
@@ -46,6 +47,7 @@ def graded(name, # what was looked for
     grade = "invalid" if number >= invalid else "suspect" if number >= suspect else "valid"
     return Check(name, grade, round(float(number), 4), text, *((option, code) if grade != "valid" else ("", "")))
 
+# %% ../nbs/17_checks.ipynb #next-code
 def _other(name) -> tuple[str, str]: return f"--with {name}", f'audit(model, x, y, threats, others=["{name}"])'
 def _averaged(plan) -> tuple[str, str]: # an attack on random models, where there is one
     return _other("torchattacks:EOTPGD") if any(t.norm == "linf" for t in plan.threats) else ("", "print(model(x[:4]) - model(x[:4]))")
@@ -176,6 +178,7 @@ def check_verdicts(ledger, # DataFrame, one row an image, threat and attack
               graded("repeat", repeat, f"{repeat:.3g} % of the verdicts change when the model is asked again.", *_averaged(plan), .5, 5)]
     return checks + (check_others(ledger, rows, plan) if plan.others else [])
 
+# %% ../nbs/17_checks.ipynb #others-code
 def check_others(ledger, # DataFrame, one row an image, threat and attack
                  rows, # those of the ledger that attack an image which is right by itself
                  plan # its others, and for the advice
@@ -204,6 +207,7 @@ def _rise(c): # of one norm's curve: points, from the lowest so far, in words
     ends = [(b.accuracy - (a := min(c[:i], key=lambda r: r.accuracy)).accuracy, f"from {a.norm}:{a.eps:g} to {b.norm}:{b.eps:g}") for i, b in enumerate(c) if i]
     return max(ends, key=lambda r: r[0], default=(0., ""))
 
+# %% ../nbs/17_checks.ipynb #sizes-code
 def check_sizes(more, # DataFrame, what `more_rows` made
                 m:int, # number of images that the accuracies refer to
                 plan:Plan # for the advice
@@ -229,6 +233,7 @@ def ceilings(x, # (N, …) images in [0,1]: a tensor, or something of which slic
         for t in plan.threats: robust[str(t)] += ceiling(images, labels, t).robust if len(labels) > 1 else 1
     return {t: 100*k/len(y) for t, k in robust.items()}
 
+# %% ../nbs/17_checks.ipynb #ceiling-check
 def check_ceiling(ledger, # DataFrame, one row an image, threat and attack
                   caps:dict, # threat -> percent, from `ceilings`
                   plan:Plan # for the advice

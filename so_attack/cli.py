@@ -33,6 +33,7 @@ def _again() -> str:
     import shlex
     return shlex.join(["so-attack", *(a for a in sys.argv[1:] if a != "--fresh")])
 
+# %% ../nbs/11_cli.ipynb #polite-code
 @contextmanager
 def polite():
     "Turn a user's mistakes and Ctrl-C into one sentence and an exit code."
@@ -54,6 +55,7 @@ def _seeds(text:str) -> list[int]:
     if not 0 <= min(seeds) <= max(seeds) < 2**31 or len(set(seeds)) < len(seeds): raise ValueError(f"the seeds must be different, not negative and below 2³¹, not {text}.")
     return seeds
 
+# %% ../nbs/11_cli.ipynb #device-code
 def _device(name:str) -> str:
     import torch
     if name == "auto": return "cuda" if torch.cuda.is_available() else "cpu"

@@ -80,6 +80,7 @@ def _source(cls):
     try: return inspect.getsource(cls)
     except (OSError, TypeError): return cls.__qualname__
 
+# %% ../nbs/16_ledger.ipynb #images-sha
 def images_sha(x, # (N, …) or anything of which slices are tensors
                y:Tensor, # (N,) labels
                step:int=500 # images read at a time; does not change the hash
@@ -104,6 +105,7 @@ class Job:
 
     def take(self, keep) -> "Job": return replace(self, **{k: getattr(self, k)[keep] for k in ("index", "x", "y", "seeds")})
 
+# %% ../nbs/16_ledger.ipynb #verdict-words
 def _verdicts(prediction, finite, y): return [("robust" if p == c else "fooled") if f else "invalid" for p, f, c in zip(prediction.tolist(), finite.tolist(), y.tolist())]
 
 def _wrong(model, x, y):
@@ -152,6 +154,7 @@ def attack_rows(job:Job, # images and model
     return _frame(job, str(threat), name, canonical(attack.to_json()), verdict=_verdicts(seen.prediction, seen.finite & found.finite, job.y), prediction=seen.prediction, margin=seen.margin.double(),
                   distance=far, gradients=found.gradients, repeat=repeat, rounded=rounded, outside=outside, slope=nothing, fast=fast), x_adv
 
+# %% ../nbs/16_ledger.ipynb #brought-back
 def _brought_back(x_adv, x, threat):
     "Somebody else's images inside ball and box, and which had left it. A pixel that is no number counts as unchanged."
     x_adv = torch.where(torch.isfinite(x_adv), x_adv.to(x), x)

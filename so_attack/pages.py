@@ -25,6 +25,7 @@ def png(x # in [0,1], on the CPU
     Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(buffer, "png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
+# %% ../nbs/15_pages.ipynb #gallery-code
 def gallery(report:AuditReport # what `audit` returned
            ) -> list[dict]: # as in the report, with names of classes, and pictures as data URIs
     "The examples with their pictures and words."

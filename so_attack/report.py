@@ -63,6 +63,7 @@ def costs(cells # Cells of one run
         found[column] = {"judging": _spent([c.result for c in mine]), "training": _spent(list(trainings.values())) if trainings else None}
     return found
 
+# %% ../nbs/09_report.ipynb #cost-words
 def minutes_text(spent:dict # the part of `costs` for one column's judging or training
                 ) -> str:
     "Minutes, and whose."
