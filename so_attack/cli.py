@@ -273,7 +273,7 @@ def _show_bench(found, model, data):
     from rich.console import Console
     from rich.table import Table
     from rich import box
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, title=f"{model}, PGD on {data}, {found['threads']} threads", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, title=f"{model}, PGD on {data}, {found['threads']} thread{'s'*(found['threads'] != 1)}", title_justify="left")
     for head in ("", "gradients/s", "time / bare", "robust accuracy"): table.add_column(head, justify="right" if head else "left")
     for name, speed in found["gradients_per_second"].items():
         accuracy = found["robust_accuracy"].get(name)
