@@ -137,6 +137,7 @@ def judge_cell(model, # maps (B,…) in [0,1] to (B,K) logits
               ) -> dict: # JSON: counts, percent, a letter a sample, gradients, minutes, versions, machine
     "Evaluate one network under one attack (None: the clean images)."
     began, cpu = time.perf_counter(), time.process_time()
+    # more images at once were slower on a CPU in float32
     v = evaluate(model, {row: attack} if attack else {}, data.x, data.y, batch_size=128, seed=seed, progress=progress, threads=torch.get_num_threads())
     e, letters = v.accuracy(row), "".join(w[0] for w in v.of(row))
     gradients = int(v.frame[v.frame.attack == row].gradients.sum())

@@ -17,7 +17,7 @@ def published(name, n, last) -> dict:
     data = mnist("test")[:n]
     pgd, so = ([A.paper(*t) for t in (("l2", 4.), ("linf", .3))] for A in (PGD, SecondOrder))
     so = [replace(a, early_stop=not last) for a in so]
-    parts = [evaluate(load_model(name), a, data.x, data.y, fast=a is so, progress=False) for a in (pgd, so)]
+    parts = [evaluate(load_model(name), a, data.x, data.y, progress=False) for a in (pgd, so)]
     return {row: v.accuracy(row) for v in parts for row in v.names}
 
 def check(measured):
@@ -91,7 +91,7 @@ def test_shipped_madry_linf():
     if "madry-linf" not in model_names(): pytest.skip("the zoo is not at hand")
     data, model = mnist5k("test")[:12], load_model("madry-linf")
     attacks = {f"{a.name}@{a.eps:g}": a for t in (("l2", 4.), ("l2", 2.)) for a in (PGD.paper(*t), replace(SecondOrder.paper(*t), early_stop=True))}
-    left = {name: 100*evaluate(model, {name: a}, data.x, data.y, fast=a.noisy, progress=False).accuracy(name).accuracy for name, a in attacks.items()}
+    left = {name: 100*evaluate(model, {name: a}, data.x, data.y, progress=False).accuracy(name).accuracy for name, a in attacks.items()}
     assert left["so-l2@4"] == 0 and left["pgd-l2@4"] > 50 and left["pgd-l2@2"] > 75 and left["so-l2@2"] < 30, left
 
 def test_the_manifest_shows_the_effect():
