@@ -91,7 +91,7 @@ def ascend(attack, # the settings: a PGD, SecondOrder or FGSM
     live, x_t, m, goal = torch.arange(len(x), device=x.device), start, torch.zeros_like(start), y if target is None else target
     loss = loss or LOSSES[attack.loss]
     for t in range(attack.steps):
-        if attack.early_stop and not attack.sees_itself:
+        if attack.early_stop and not attack.sees_itself and t % attack.look_every == 0:
             live, x_t, y, x, seeds, m, goal = _leave(out, finite, _logits(model, x_t.clamp(0, 1)), live, x_t, y, x, seeds, m, goal)
         if len(live) == 0: break
         g, value, z = mean_gradient(model, x_t, y, loss if target is None else toward(goal), attack.sigma_at(t, x), attack.samples, seeds, t*attack.samples)
@@ -137,6 +137,8 @@ class Attack:
     def noisy(self) -> bool: return False # whether gradients are taken in noise
     @property
     def sees_itself(self) -> bool: return not (self.noisy or self.clip_last)
+    @property
+    def look_every(self) -> int: return 2 if self.noisy and self.samples == 1 else 1 # steps from one look at the iterate to the next
     @property
     def budget(self) -> int: return self.steps*self.samples*self.restarts # gradients that a sample may cost
     @property
