@@ -33,14 +33,24 @@ def parse_schedule(schedule # "mix", or a norm in any usual spelling
     try: return parse_norm(schedule)
     except ValueError: raise ValueError(f"unknown norm schedule {schedule!r}: write one of {', '.join(SCHEDULES)}") from None
 
+# %% ../nbs/05_defenses.ipynb #stateless
+class _Stateless:
+    "What training asks of any defence besides a loss; here of one that carries nothing along."
+    static = () # names of networks that must be trained, without a defence, beforehand
+
+    def state(self, classes:int, # K
+              static=() # the networks named in `static`, in eval mode
+             ) -> nn.Module:
+        "What the defence carries through training; its state_dict is part of every checkpoint."
+        return nn.Module()
+
 # %% ../nbs/05_defenses.ipynb #ff8dbbec
 @dataclass(frozen=True)
-class Defence:
+class Defence(_Stateless):
     "What adversarial defences share: the norm in which a batch is attacked, and how far."
     norm:str="linf" # "linf", "l2" or "mix"
     eps_linf:float=.3 # radius of ℓ∞ attacks
     eps_l2:float=2. # radius of ℓ2 attacks
-    static = () # names of networks that must be trained, without a defence, beforehand
 
     def __post_init__(self):
         object.__setattr__(self, "norm", parse_schedule(self.norm))
@@ -53,12 +63,6 @@ class Defence:
         "What this batch is attacked with."
         norm = norm_of_batch(self.norm, batch)
         return Threat(norm, scale*(self.eps_l2 if norm == "l2" else self.eps_linf))
-
-    def state(self, classes:int, # K
-              static=() # the networks named in `static`, in eval mode
-             ) -> nn.Module:
-        "What the defence carries through training; its state_dict is part of every checkpoint."
-        return nn.Module()
 
 # %% ../nbs/05_defenses.ipynb #28a83d81
 def _inner(defence, threat, scale):
@@ -92,11 +96,9 @@ class Madry(Defence):
 
 # %% ../nbs/05_defenses.ipynb #07ab2d07
 @dataclass(frozen=True)
-class Natural:
+class Natural(_Stateless):
     "Training on clean images: the network without a defence."
-    name, static = "natural", ()
-
-    def state(self, classes, static=()) -> nn.Module: return nn.Module()
+    name = "natural"
 
     def loss(self, model, x, y, batch=0, scale=1., search=None, seeds=None, state=None) -> tuple[Tensor, Tensor]:
         z = model(x)
@@ -139,9 +141,23 @@ class Sources(nn.Module):
         super().__init__()
         self.static = tuple(static)             # a tuple: not registered, so not in the state_dict
 
+# %% ../nbs/05_defenses.ipynb #static-code
+class _WithStatic:
+    "The state of a defence that names networks in `static`: the networks."
+    static:tuple
+
+    def state(self, classes, static=()) -> Sources:
+        if len(static) != len(self.static): raise ValueError(f"Ensemble needs its static models {', '.join(self.static)}: `train` makes them, or pass them as `static`.")
+        return Sources(static)
+
+def _one_step(source, x, threat, seeds) -> Tensor: # x_adv (B, …)
+    "FGSM on the label that the source predicts."
+    with judging(source), torch.no_grad(): predicted = source(x).argmax(1)
+    return FGSM(threat.norm, threat.eps)(source, x, predicted, seeds)
+
 # %% ../nbs/05_defenses.ipynb #df778cfe
 @dataclass(frozen=True)
-class Ensemble(Defence):
+class Ensemble(_WithStatic, Defence):
     "Ensemble adversarial training (Tramèr et al. 2017): one-step attacks on static models and on the network itself."
     static:tuple=("NetA", "NetC", "NetD") # networks trained beforehand, without a defence
 
@@ -149,16 +165,10 @@ class Ensemble(Defence):
         super().__post_init__()
         object.__setattr__(self, "static", tuple(self.static))
 
-    def state(self, classes, static=()) -> Sources:
-        if len(static) != len(self.static): raise ValueError(f"Ensemble needs its static models {', '.join(self.static)}: `train` makes them, or pass them as `static`.")
-        return Sources(static)
-
     def attack(self, search, x, seeds, threat, state) -> Tensor: # x_adv (B, …)
         "One step on a source that the batch's first seed draws."
         models = [search, *state.static]
-        source = models[int(seeds[0]) % len(models)]
-        with judging(source), torch.no_grad(): predicted = source(x).argmax(1)
-        return FGSM(threat.norm, threat.eps)(source, x, predicted, seeds)
+        return _one_step(models[int(seeds[0]) % len(models)], x, threat, seeds)
 
     def loss(self, model, x, y, batch=0, scale=1., search=None, seeds=None, state=None) -> tuple[Tensor, Tensor]:
         seeds = sample_seeds(len(x), device=x.device) if seeds is None else seeds
@@ -223,9 +233,7 @@ class ATDA(Defence):
 
     def loss(self, model, x, y, batch=0, scale=1., search=None, seeds=None, state=None) -> tuple[Tensor, Tensor]:
         threat, search = self.threat(batch, scale), search or model
-        with judging(search), torch.no_grad(): predicted = search(x).argmax(1)
-        x_adv = FGSM(threat.norm, threat.eps)(search, x, predicted, seeds)
-        both = model(torch.cat([x, x_adv])).float()
+        both = model(torch.cat([x, _one_step(search, x, threat, seeds)])).float()
         z, z_adv = both.chunk(2)
         adaptation = mean_gap(z, z_adv) + scatter_gap(z, z_adv) + centre_margin(both, y.repeat(2), state.c)
         state.follow(both.detach(), y.repeat(2), self.alpha)
