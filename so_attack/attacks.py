@@ -100,7 +100,7 @@ def ascend(attack, # the settings: a PGD, SecondOrder or FGSM
         if trace is not None: trace.append({"step": t, "index": live, "grad_norm": NORMS["l2"].length(g), "loss": value})
         if attack.early_stop and attack.sees_itself: live, x_t, y, x, seeds, m, goal, g = _leave(out, finite, z, live, x_t, y, x, seeds, m, goal, g)
         m = attack.momentum*m + steepest(g, "l2") if attack.momentum else g
-        x_t = attack.move(x_t, x, steepest(m, attack.norm), t)
+        x_t = _move(attack, x_t, x, steepest(m, attack.norm), t)
     out[live] = x_t.clamp(0, 1)
     return Search(out, spent, finite)
 
@@ -124,6 +124,11 @@ def at_step(schedule:float | tuple, # a number, or (first, last)
     first, last = schedule
     return first*(last/first)**(t/max(steps - 1, 1)) if first else 0.
 
+# %% ../nbs/04_attacks.ipynb #move-code
+def _move(attack, x_t, x, d, t): # step t along d, and back
+    there = torch.add(x_t, d, alpha=at_step(attack.step, t, attack.steps))
+    return NORMS[attack.norm].shrink(there - x, attack.eps).add_(x) if attack.clip_last else project(there, x, attack.eps, attack.norm)
+
 # %% ../nbs/04_attacks.ipynb #a77ac002
 class Attack:
     "What follows from the settings of any attack; the settings themselves are frozen dataclasses."
@@ -145,6 +150,9 @@ class Attack:
     def name(self) -> str: return f"{_SHORT.get(type(self).__name__, type(self).__name__.lower())}-{self.norm}" # e.g. "pgd-l2"
 
     def sigma_at(self, t:int, x:Tensor) -> float: return 0. # standard deviation of the noise at step t
+    def run(self, model, x, y, generator=None, trace=None) -> Search: return run(self, model, x, y, generator, trace)
+    def __call__(self, model, x, y, generator=None, trace=None) -> Tensor: return self.run(model, x, y, generator, trace).x_adv
+    def to_json(self) -> dict: return to_json(self)
 
 # %% ../nbs/04_attacks.ipynb #de403af1
 @dataclass(frozen=True)
@@ -169,14 +177,6 @@ class PGD(Attack):
     def step(self) -> float | tuple: # the length of a step that will be taken, or (first, last)
         if self.step_size is not None: return self.step_size
         return self.eps if self.steps == 1 else 2.5*self.eps/self.steps
-
-    def move(self, x_t, x, d, t): # step t along d, and back into the ball (and the box)
-        there = torch.add(x_t, d, alpha=at_step(self.step, t, self.steps))
-        return NORMS[self.norm].shrink(there - x, self.eps).add_(x) if self.clip_last else project(there, x, self.eps, self.norm)
-
-    def run(self, model, x, y, generator=None, trace=None) -> Search: return run(self, model, x, y, generator, trace)
-    def __call__(self, model, x, y, generator=None, trace=None) -> Tensor: return self.run(model, x, y, generator, trace).x_adv
-    def to_json(self) -> dict: return to_json(self)
 
     @classmethod
     def paper(cls, norm:str, eps:float) -> "PGD":
