@@ -199,19 +199,19 @@ def _check_settings(a):
     for name in ("step_size", "sigma"):
         if isinstance(getattr(a, name, None), list): object.__setattr__(a, name, tuple(getattr(a, name)))       # as JSON writes a pair
     for name in ("steps", "restarts", "samples"):
-        if not isinstance(getattr(a, name), int) or getattr(a, name) < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {getattr(a, name)!r}")
-    if not 0 <= a.momentum < 1: raise ValueError(f"momentum must lie in [0, 1), not {a.momentum!r}")
-    if a.loss not in LOSSES: raise ValueError(f"unknown loss {a.loss!r}: write one of {', '.join(LOSSES)}")
+        if not isinstance(getattr(a, name), int) or getattr(a, name) < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {getattr(a, name)!r}.")
+    if not 0 <= a.momentum < 1: raise ValueError(f"momentum must lie in [0, 1), not {a.momentum!r}.")
+    if a.loss not in LOSSES: raise ValueError(f"unknown loss {a.loss!r}: write one of {', '.join(LOSSES)}.")
     _check_schedule("step_size", a.step)
     if getattr(a, "sigma", None) is not None: _check_schedule("sigma", a.sigma)
-    elif hasattr(a, "sigma") and a.norm not in _SIGMA: raise ValueError(f"how wide the noise should be is not known for the norm {a.norm!r}: pass sigma, for example sigma=(0.1, 0.01)")
+    elif hasattr(a, "sigma") and a.norm not in _SIGMA: raise ValueError(f"how wide the noise should be is not known for the norm {a.norm!r}: pass sigma, for example sigma=(0.1, 0.01).")
     if (way := sum(at_step(a.step, t, a.steps) for t in range(a.steps))) < a.eps*(1 - 1e-6) and not a.random_start:
         warnings.warn(f"{a.steps} steps, together {way:g} long, cannot reach the edge of the ball (eps = {a.eps:g}): raise steps or step_size, or use random_start=True.", stacklevel=4)
 
 def _check_schedule(name, value):
     numbers = value if isinstance(value, tuple) and len(value) == 2 else (value,)
     if not all(isinstance(v, (int, float)) and 0 <= v < math.inf for v in numbers):
-        raise ValueError(f"{name} must be a finite number that is not negative, or a pair (first, last) of them, not {value!r}")
+        raise ValueError(f"{name} must be a finite number that is not negative, or a pair (first, last) of them, not {value!r}.")
 
 # %% ../nbs/04_attacks.ipynb #51e2d9d8
 @dataclass(frozen=True)

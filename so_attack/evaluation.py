@@ -36,7 +36,7 @@ class Estimate:
     n:int # images judged, ≥ 1
 
     def __post_init__(self):
-        if not 0 <= self.robust <= self.n or self.n < 1: raise ValueError(f"{self.robust} of {self.n} is not a share: write 0 ≤ robust ≤ n with n ≥ 1")
+        if not 0 <= self.robust <= self.n or self.n < 1: raise ValueError(f"{self.robust} of {self.n} is not a share: write 0 ≤ robust ≤ n with n ≥ 1.")
     @property
     def accuracy(self) -> float: return self.robust/self.n
     @property
@@ -127,7 +127,7 @@ class Verdicts:
 
 # %% ../nbs/07_evaluation.ipynb #ba475a2e
 def _rows(verdicts, name):
-    if name not in verdicts.names: raise ValueError(f"no attack named {name!r} was run: the names are {', '.join(verdicts.names)}")
+    if name not in verdicts.names: raise ValueError(f"no attack named {name!r} was run: the names are {', '.join(verdicts.names)}.")
     return verdicts.frame[verdicts.frame.attack == name].sort_values("sample")
 
 def _percent(e): return {"accuracy": 100*e.accuracy, "low": 100*e.low, "high": 100*e.high, "n": e.n}

@@ -271,7 +271,7 @@ def model_file(name:str, # a name from `model_names()`
 def _zoo_entry(name, download):
     if not zoo_manifest() and download: _download(_REPO + "manifest.json", zoo_dir()/"manifest.json")
     if name in zoo_manifest(): return zoo_manifest()[name]
-    raise ValueError(f"unknown model {name!r}: the names are {', '.join(model_names())}")
+    raise ValueError(f"unknown model {name!r}: the names are {', '.join(model_names())}.")
 
 def _download(url, path):
     path.parent.mkdir(parents=True, exist_ok=True)

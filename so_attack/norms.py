@@ -132,7 +132,7 @@ def parse_norm(norm # "linf", "l2", or another spelling: "Linf", inf, "L2", 2
               ) -> str: # "linf" or "l2"
     "The norm's one name in this library; ValueError for a norm that is not there."
     key = str(norm).strip().lower().replace("_", "").replace("-", "")
-    if (name := _SPELLINGS.get(key, key)) not in NORMS: raise ValueError(f"unknown norm {norm!r}: write one of {', '.join(NORMS)}")
+    if (name := _SPELLINGS.get(key, key)) not in NORMS: raise ValueError(f"unknown norm {norm!r}: write one of {', '.join(NORMS)}.")
     return name
 
 # %% ../nbs/00_norms.ipynb #d4c0ffee
@@ -140,8 +140,8 @@ def check_eps(eps # radius: a number, or text that reads as one, such as "0.3" o
              ) -> float:
     "`eps` as a float; ValueError unless it is a finite number ≥ 0."
     try: value = float(Fraction(eps) if isinstance(eps, str) else eps)
-    except (TypeError, ValueError, ZeroDivisionError): raise ValueError(f"eps must be a number, not {eps!r}") from None
-    if not 0 <= value < math.inf: raise ValueError(f"eps must be a finite number that is not negative, not {eps!r}")
+    except (TypeError, ValueError, ZeroDivisionError): raise ValueError(f"eps must be a number, not {eps!r}.") from None
+    if not 0 <= value < math.inf: raise ValueError(f"eps must be a finite number that is not negative, not {eps!r}.")
     return value
 
 # %% ../nbs/00_norms.ipynb #6b02c52a
@@ -161,7 +161,7 @@ class Threat:
         "Read a threat as the command line writes it; ValueError says how to write one."
         norm, colon, eps = str(text).partition(":")
         try: return cls(norm, check_eps(eps))
-        except ValueError as e: raise ValueError(f"cannot read the threat {text!r} ({e}): write NORM:EPS, for example l2:2 or linf:0.3") from None
+        except ValueError as e: raise ValueError(f"cannot read the threat {text!r} ({str(e).rstrip('.')}): write NORM:EPS, for example l2:2 or linf:0.3.") from None
 
     def __str__(self): return f"{self.norm}:{self.eps:g}"
 

@@ -37,8 +37,8 @@ class TrainConfig:
 
     def __post_init__(self):
         for name, known in (("precision", ("bfloat16", "float32")), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in known: raise ValueError(f"unknown {name} {getattr(self, name)!r}: write one of {', '.join(known)}")
-        if self.epochs < 1 or self.batch_size < 1: raise ValueError("epochs and batch_size must be at least 1")
+            if getattr(self, name) not in known: raise ValueError(f"unknown {name} {getattr(self, name)!r}: write one of {', '.join(known)}.")
+        if self.epochs < 1 or self.batch_size < 1: raise ValueError("epochs and batch_size must be at least 1.")
 
 # %% ../nbs/06_training.ipynb #9da8cb37
 def one_cycle(done:float # share of training done, in [0,1]
