@@ -30,6 +30,7 @@ def _foolbox(a):
     attack = cls(abs_stepsize=a.step, steps=a.steps, random_start=False)
     return lambda model, x, y: attack.run(fb.PyTorchModel(model, bounds=(0, 1), device=x.device), x, y, epsilon=a.eps)
 
+# %% ../nbs/31_bench.ipynb #art-code
 def _art(a):
     from art.attacks.evasion import ProjectedGradientDescentPyTorch as PGD
     from art.estimators.classification import PyTorchClassifier
@@ -55,6 +56,7 @@ def pgd_elsewhere(attack # a PGD that starts at x
         if call: found[name] = Peer(name, attack.norm, attack.eps, _release(name), call)
     return found
 
+# %% ../nbs/31_bench.ipynb #turns-code
 def contestants(model, # maps (B,…) in [0,1] to (B,K) logits
                 attack, # with early_stop=False and restarts=1, so that all take the same gradients
                 x:Tensor, # (B, …) images in [0,1]
@@ -99,7 +101,7 @@ def bench(model, # maps (B,…) in [0,1] to (B,K) logits
           elsewhere:bool=True # the other libraries that are installed take part
          ) -> dict: # JSON: ratios, seconds, accuracies, machine
     "Times and strength of an attack in float32 and in fast mode, beside bare gradients and other libraries, in one run."
-    peers = pgd_elsewhere(attack) if elsewhere and not attack.noisy else {}
+    timed, peers = min(timed, len(x)), pgd_elsewhere(attack) if elsewhere and not attack.noisy else {}
     seconds = take_turns(contestants(model, attack, x[:timed], y[:timed], peers), rounds)
     fast = Peer("fast", attack.norm, attack.eps, __version__, lambda model, x, y: attack(fast_twin(model, x), x, y))
     accuracy = {name: evaluate(model, {"attack": a}, x, y, fast=False, progress=False).accuracy("attack").accuracy for name, a in {"float32": attack, "fast": fast, **peers}.items()}
