@@ -153,6 +153,8 @@ class Page:
     stem:str = ""
 
     @property
+    def code(self): return "#".join(c["source"] for c in self.cells if c["cell_type"] == "code")
+    @property
     def url(self): return self.stem + ".html"
     @property
     def label(self):
@@ -184,6 +186,28 @@ def load(path):
     first["source"] = first["source"][head.end():] if head.end() < len(first["source"]) else ""
     return page
 
+def inline_code(text): return f'<code{" class=whole" if "-" in text and len(text) <= 40 else ""}>{esc(text)}</code>'      # --size and madry-linf stay on one line
+
+NUMBER = re.compile(r"[-−+~(]*[\d.…–—]|NaN|nan|None|True|False|-?$")
+
+def frame(markup):
+    "A DataFrame's table, its columns of words marked: they stand to the left, under their heads, and may be broken; numbers to the right, whole."
+    rows = [re.findall(r"(?s)<td>.*?</td>", row) for row in re.findall(r"(?s)<tr.*?</tr>", markup)]
+    n = max(map(len, rows), default=0)
+    words = [j - n for j in range(n) if any(not NUMBER.match(row[j][4:]) for row in rows if len(row) == n)]
+    def mark(m):
+        tag = "td" if "<td>" in m[0] else "th"
+        cells = re.split(rf"(?=<{tag}>)", m[0])
+        for j in words if len(cells) > n and "colspan" not in m[0] else []: cells[j] = cells[j].replace(f"<{tag}>", f'<{tag} class="{"words" if len(cells[j]) < 44 else "words long"}">', 1)
+        return "".join(cells)
+    head, body, rest = re.sub(r"(?s)<tr.*?</tr>", mark, markup).partition("<tbody>")
+    return head + body + re.sub(r"<th\b([^>]*)>(?=[^<]{24})", r'<th\1 class="long">', rest)
+
+def counted(members):
+    "How many methods and how many properties, in words."
+    n = sum(m.kind == "property" for m in members)
+    return " and ".join(f"{k} {one if k == 1 else many}" for k, one, many in ((len(members) - n, "method", "methods"), (n, "property", "properties")) if k)
+
 class Site:
     "All pages, and the names that prose may link to."
     def __init__(self, out):
@@ -202,6 +226,8 @@ class Site:
         rules = self.md.renderer.rules
         rules["code_inline"] = lambda tokens, i, *_: self.name_link(tokens[i].content)
         rules["fence"] = lambda tokens, i, *_: self.code(tokens[i].content, tokens[i].info.split()[0] if tokens[i].info.strip() else "text")
+        rules["code_block"] = lambda tokens, i, *_: self.code(tokens[i].content, "text")
+        rules["text"] = lambda tokens, i, *_: esc(tokens[i].content).replace("S-O", '<span class="whole">S-O</span>')
         rules["table_open"], rules["table_close"] = (lambda *_: '<div class="scroll"><table>'), (lambda *_: "</table></div>")
         self.here = None
 
@@ -230,26 +256,38 @@ class Site:
             mine = [e for e in found if self.here and e.page == self.here.url]
             if len(found := mine or found) == 1:
                 e = found[0]
-                if member and member[1:] == "py": continue
+                if member and e.kind != "class": continue
                 anchor = e.name + member if any(x.name == e.name + member for x in e.members) else e.name
                 return f"{'' if self.here and e.page == self.here.url else e.page}#{anchor}"
-        pages = [p for p in self.pages if p.module and text == f"{LIB}.{p.module}"]
+        pages = [p for p in self.pages if p.module and text == f"{LIB}.{p.module}" or text == p.path.stem != "index"]
         return pages[0].url if pages else None
 
     def name_link(self, text):
         to = self.find(text) if not hasattr(builtins, text) else None
-        return f'<a class="name" href="{to}"><code>{esc(text)}</code></a>' if to else f"<code>{esc(text)}</code>"
+        if to and self.here and to[0] != "#" and re.fullmatch("[a-z]+", text) and not re.search(rf"import [^#]*?\b{text}\b", self.here.code): to = None      # a word: a column or an argument may have this name too
+        return f'<a class="name" href="{to}">{inline_code(text)}</a>' if to else inline_code(text)
 
     def code(self, source, language="python"):
         try: lexer = get_lexer_by_name(language, stripnl=False)
         except ClassNotFound: lexer = get_lexer_by_name("text", stripnl=False)
         marked = highlight(source.rstrip("\n") + "\n", lexer, HtmlFormatter(nowrap=True)).rstrip("\n")
+        if language == "text": return f'<pre class="text">{self.lines(marked)}</pre>\n'
         return f'<pre class="code"><code>{"".join(map(self.line, marked.split(chr(10))))}</code></pre>\n'
 
     def line(self, marked):
         "One line of code; what is too long for the page goes on below, further in than it began."
         text = plain_text(marked)
-        return f'<span class="line" style="--in:{min(20, len(text) - len(text.lstrip(" ")))}">{marked}\n</span>'
+        if len(text) > 86: marked = re.sub(r" {3,}(?=<span class=\"c1\">)", "  ", marked)       # a comment is aligned with its neighbours only where there is room
+        return f'<span class="line" style="--in:{min(20, len(text) - len(text.lstrip(" "))) + 4}">{marked}\n</span>'
+
+    def lines(self, marked):
+        "Lines of text: a sentence goes on below, under the column that it began in, and a row of a table that fits the page is kept whole."
+        def one(marked):
+            text = plain_text(marked := marked.rstrip())
+            columns = [m.end() for m in re.finditer(r"^ *• |^ +|\S {2,}(?=\S)", text)]
+            row = len(text) <= 88 and (re.search(r"\S {2,}\S", text) and len(text) - columns[-1] <= 32 or re.search("^ {8}|[│━┃─]", text))
+            return f'<span class="line{" row" if row else ""}" style="--in:{max([c for c in columns if c <= 32], default=2)}">{marked}\n</span>'
+        return "".join(map(one, marked.split("\n")))
 
     # ---- prose ----
 
@@ -283,7 +321,8 @@ class Site:
             tokens[i+2].type = "html_block"; tokens[i+2].content = f' <a class="here" href="#{anchor}" aria-label="Link to this section">#</a></{t.tag}>\n'
             if t.tag in ("h2", "h3"): self.here.toc.append((t.tag, anchor, re.sub(r"</?a\b[^>]*>", "", inner)))
             self.here.sections.append([anchor, plain(inner), ""])
-        out = self.md.renderer.render(tokens, self.md.options, {})
+        kept = lambda m: f'<span class="whole">{m[0]}</span>' if len(spoken(m[1])) <= 9 else m[0]          # no comma alone on the next line
+        out = re.sub(r'<span class="math inline">([^<]*)</span>[,.;:)]+', kept, self.md.renderer.render(tokens, self.md.options, {}))
         self.words(out)
         return out
 
@@ -314,12 +353,12 @@ class Site:
         body = f'<p>{self.inline(e.doc)}</p>' if e.doc else ""
         return (f'<section class="entry {e.kind}" id="{esc(e.name)}"><div class="head"><span class="kind">{e.kind}</span><code class="signature">{shown}</code>{gives}'
                 f'<span class="links"><a class="here" href="#{esc(e.name)}" aria-label="Link to {esc(e.name)}">#</a> {source}</span></div>{body}{table}'
-                + (f'<details class="members"><summary>{len(e.members)} method{"s" if len(e.members) > 1 else ""} and propert{"ies" if len(e.members) > 1 else "y"}</summary>{members}</details>' if members else "") + "</section>\n")
+                + (f'<details class="members"><summary>{counted(e.members)}</summary>{members}</details>' if members else "") + "</section>\n")
 
     def params(self, rows):
         "The table of docments, without columns that would be empty."
         head, cells = ("argument", "type", "default", "meaning"), []
-        for name, kind, default, doc in rows: cells.append((name if name == "returns" else f"<code>{esc(name)}</code>", kind and f"<code>{esc(kind)}</code>", "" if default is None else f"<code>{esc(default)}</code>", self.inline(doc)))
+        for name, kind, default, doc in rows: cells.append((name if name == "returns" else f"<code>{esc(name)}</code>", kind and f"<code>{esc(kind)}</code>", "" if default is None else inline_code(default), self.inline(doc)))
         keep = [j for j in range(4) if any(row[j] for row in cells)]
         lines = ["".join(f'<td class="{head[j]}">{row[j]}</td>' for j in keep) for row in cells]
         return f'<div class="scroll"><table class="params"><thead><tr>{"".join(f"<th>{head[j]}</th>" for j in keep)}</tr></thead><tbody>{"".join(f"<tr>{x}</tr>" for x in lines)}</tbody></table></div>'
@@ -337,15 +376,14 @@ class Site:
         data = o.get("data", {})
         if o["output_type"] == "stream":
             text = COLOURS.sub("", text_of(o["text"])).rstrip()
-            return f'<pre class="{o["name"]}{" sentences" if wide(text) else ""}">{esc(text)}</pre>'
+            return f'<pre class="{o["name"]}">{self.lines(esc(text))}</pre>'
         if "image/png" in data: return f"<figure>{self.picture(data['image/png'], alt)}</figure>"
         if "image/svg+xml" in data: return f"<figure>{text_of(data['image/svg+xml'])}</figure>"
         if "text/html" in data:
             markup = re.sub(r"<img (?![^>]*\balt=)", f'<img alt="{esc(alt)}" ', re.sub(r"(?s)<style.*?</style>", "", text_of(data["text/html"])))
-            markup = re.sub(r"<td>(?=[^<]{33,}</td>)", '<td class="words">', markup)             # a sentence in a table may be broken, a number may not
-            return f'<div class="scroll html">{markup}</div>'
+            return f'<div class="scroll html">{frame(markup)}</div>'
         if "text/markdown" in data: return self.prose(text_of(data["text/markdown"]))
-        return f'<pre>{esc(text_of(data.get("text/plain", "")).rstrip())}</pre>'
+        return f'<pre>{self.lines(esc(text_of(data.get("text/plain", "")).rstrip()))}</pre>'
 
     def cell(self, c):
         "HTML of one cell, empty where nbdev's directives hide it."
@@ -399,11 +437,6 @@ class Site:
         shutil.copytree(katex(), assets/"katex", dirs_exist_ok=True)
         (self.out/".nojekyll").touch()
         if self.problems: raise SystemExit("\n".join(self.problems))
-
-def wide(text):
-    "Does it hold sentences that the page must break? A table, with its columns, keeps its lines unless it is wider than any page."
-    long = [line for line in text.splitlines() if len(line) > 90]
-    return any(len(line) > 110 or not re.search(r"\S {3}|[│━┃─]", line) for line in long)
 
 def join_streams(outputs):
     "Consecutive pieces of the same stream are one output."

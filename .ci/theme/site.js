@@ -2,6 +2,7 @@
 const $ = (what, where = document) => where.querySelector(what), all = (what, where = document) => [...where.querySelectorAll(what)]
 
 for (const e of all(".math")) katex.render(e.textContent, e, { displayMode: e.classList.contains("block") })
+for (const e of all(".math.block")) if (e.scrollWidth > e.clientWidth) e.style.fontSize = `${Math.max(.7, .98*e.clientWidth/e.scrollWidth)}em`      // a formula a little too wide is set smaller
 
 $("#ui-theme").onclick = () => { localStorage.theme = document.documentElement.dataset.theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark" }
 $("#ui-menu").onclick = () => $("#ui-menu").ariaExpanded = document.body.classList.toggle("menu")
@@ -40,8 +41,8 @@ function results(asked) {
   for (const [url, page, heading, text] of SEARCH.texts) {
     const head = heading.toLowerCase(), body = text.toLowerCase()
     if (!words.every(w => head.includes(w) || body.includes(w))) continue
-    const at = Math.max(0, body.indexOf(words.find(w => body.includes(w)) ?? "") - 50)
-    found.push([words.every(w => head.includes(w)) ? 50 : 10 + Math.min(9, body.split(words[0]).length), url, heading === page ? page : `${page} › ${heading}`, (at ? "…" : "") + text.slice(at, at + 150)])
+    const near = Math.max(0, body.indexOf(words.find(w => body.includes(w)) ?? "") - 50), at = near && text.indexOf(" ", near) + 1, end = text.indexOf(" ", at + 140)
+    found.push([words.every(w => head.includes(w)) ? 50 : 10 + Math.min(9, body.split(words[0]).length), url, heading === page ? page : `${page} › ${heading}`, (at ? "… " : "") + (end < 0 ? text.slice(at) : text.slice(at, end) + " …")])
   }
   return found.sort((a, b) => b[0] - a[0]).slice(0, 25)
 }
