@@ -10,13 +10,14 @@ __all__ = ['wilson', 'Estimate', 'Seen', 'judge', 'check_example', 'search', 'Ve
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from threading import Event
 from typing import Any
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from .norms import distance, flat, sample_seeds
-from .models import check_batch, fast_twins, input_gradient, judging, logits_of
+from .models import check_batch, classes_of, fast_twins, input_gradient, judging, logits_of
 from .attacks import Search, cross_entropy, margin
 
 # %% ../nbs/07_evaluation.ipynb #7b3f0b09
@@ -114,6 +115,8 @@ class Verdicts:
 
     @property
     def names(self) -> list[str]: return list(dict.fromkeys(self.frame.attack))
+    def __repr__(self): return self.table().round(1).to_string()
+    def _repr_html_(self): return self.table().round(1).to_html()
     def __len__(self): return self.frame["sample"].nunique()
     def of(self, name) -> list[str]: return list(_rows(self, name).verdict)
     def accuracy(self, name="natural") -> Estimate: return Estimate(self.of(name).count("robust"), len(self))
@@ -159,9 +162,12 @@ class Natural:
 
 def named(attacks # one attack, a list of attacks, or a dict name -> attack
          ) -> dict:
-    "Attacks by name, the clean row first; ValueError where two share a name."
+    "Attacks by name, the clean row first; ValueError where two share a name, or where one is no attack."
+    each = attacks.values() if isinstance(attacks, dict) else attacks if isinstance(attacks, (list, tuple)) else [attacks]
+    for a in each:
+        if not (hasattr(a, "run") and hasattr(a, "eps")): raise ValueError(f"{a!r} is no attack: write for example PGD('linf', 8/255).")
     if not isinstance(attacks, dict):
-        attacks = list(attacks) if isinstance(attacks, (list, tuple)) else [attacks]
+        attacks = list(each)
         names = [a.name for a in attacks]
         twice = next((n for n in names if names.count(n) > 1), None)
         if twice: raise ValueError(f"two attacks are called {twice!r}: pass a dict that names them, for example {{'{twice}-a': …, '{twice}-b': …}}.")
@@ -215,16 +221,21 @@ def evaluate(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given bac
              keep_examples:bool=False, # keep the returned images in `.examples`
              threads:int=1 # batches attacked at the same time; on a CPU, and for networks that do not mind
             ) -> Verdicts:
-    "Attack every image with every attack, and judge; ValueError in one sentence for bad input."
-    attacks, device = named(attacks), next((p.device for p in model.parameters()), x.device if isinstance(x, Tensor) else "cpu")
-    with judging(model):
+    """Attack every image with every attack, and judge; ValueError in one sentence for bad input.
+
+    `x` holds images (N, …) in [0,1], float32 or float64; `y` their classes (N,), int64 from 0 to K-1; `model` is a module from images (B, …) to logits (B, K).
+    `attacks` is a list such as [PGD("linf", 8/255), SecondOrder("l2", 0.5)], or a dict from names to attacks; sizes are in units of [0,1].
+    """
+    attacks = named(attacks)
+    with torch.inference_mode(False), judging(model):
+        device = next((p.device for p in model.parameters()), x.device if isinstance(x, Tensor) else torch.device("cpu"))
         _check(model, x, y, batch_size, threads, device)
-        seeds = sample_seeds(len(x), torch.Generator().manual_seed(seed))
-        twins = fast_twins(model, x[:256].to(device)) if fast else {True: model, False: model}
-        threads = threads if torch.device(device).type == "cpu" else 1
+        part = partial(_copies, device, x, y, sample_seeds(len(x), seed))
+        twins = fast_twins(model, part(0, 256)[0]) if fast else {True: model, False: model}
+        threads = threads if device.type == "cpu" else 1
         size = batch_size if threads == 1 else min(batch_size, -(-len(x)//(2*threads)))
         jobs = [(first, name) for first in range(0, len(x), size) for name in attacks]
-        def one(job): return _judged(job[1], attacks[job[1]], model, twins[getattr(attacks[job[1]], "noisy", False)], *(t[job[0]:job[0] + size].to(device) for t in (x, y, seeds)), job[0])
+        def one(job): return _judged(job[1], attacks[job[1]], model, twins[getattr(attacks[job[1]], "noisy", False)], *part(job[0], size), job[0])
         with _side_by_side({model, *twins.values()}, threads) if threads > 1 else nullcontext(map) as each:
             done = list(tqdm(each(one, jobs), "evaluate", len(jobs), disable=None if progress else True, leave=False))
     return _collect(done, list(attacks), keep_examples)
@@ -233,10 +244,11 @@ def evaluate(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given bac
 def _check(model, x, y, batch_size, threads, device):
     "Everything that can be refused before work starts."
     for name, value in (("batch_size", batch_size), ("threads", threads)):
-        if int(value) < 1: raise ValueError(f"{name} must be at least 1, not {value}.")
+        if not isinstance(value, Integral) or value < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
     check_batch(x, y)
-    with torch.no_grad(): classes = logits_of(model, x[:2].to(device)).shape[1]
-    check_batch(x, y, classes)
+    check_batch(x, y, classes_of(model, x[:2].detach().to(device)))
+
+def _copies(device, x, y, seeds, first, size): return [t[first:first + size].detach().to(device, copy=True) for t in (x, y, seeds)]
 
 def _collect(done, names, keep):
     "All batches as one table, attack by attack."

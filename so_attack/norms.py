@@ -7,7 +7,7 @@ __all__ = ['NORMS', 'flat', 'per_sample', 'uniform', 'gaussian', 'sample_seeds',
            'distance', 'steepest', 'dual_norm', 'project', 'random_in_ball']
 
 # %% ../nbs/00_norms.ipynb #81ee6cb7
-import math
+import math, operator
 from fractions import Fraction
 from dataclasses import dataclass
 from typing import Callable
@@ -91,12 +91,16 @@ def gaussian(seeds:Tensor, # (B,) int64, one seed a sample
 
 # %% ../nbs/00_norms.ipynb #7d359bfb
 def sample_seeds(n:int, # number of samples
-                 generator:torch.Generator | None=None, # None: a fresh generator with seed 0
+                 generator:torch.Generator | int | None=None, # source of randomness, or a seed for a fresh one; None: seed 0
                  device=None # where the seeds are wanted
                 ) -> Tensor: # (n,) int64
-    "One random seed a sample."
-    if generator is None: generator = torch.Generator().manual_seed(0)
+    "One random seed a sample; ValueError where `generator` is neither a generator nor a seed."
+    if not isinstance(generator, torch.Generator): generator = _seeded(0 if generator is None else generator)
     return torch.randint(2**62, (n,), generator=generator, device=generator.device).to(device)
+
+def _seeded(seed):
+    try: return torch.Generator().manual_seed(operator.index(seed))
+    except (TypeError, ValueError): raise ValueError(f"a seed must be a whole number of at most 64 bits, not {seed!r}: write for example 0, or pass a torch.Generator.") from None
 
 # %% ../nbs/00_norms.ipynb #4993205e
 def _fill_linf(seeds, shape, draw): return 2*uniform(seeds, shape, draw) - 1
@@ -154,14 +158,16 @@ class Threat:
     def __post_init__(self):
         object.__setattr__(self, "norm", parse_norm(self.norm))
         object.__setattr__(self, "eps", check_eps(self.eps))
+        if self.norm == "linf" and self.eps > 1: raise ValueError(f"eps = {self.eps:g} covers the whole box: pixels lie in [0,1], did you mean {self.eps:g}/255?")
 
     @classmethod
     def parse(cls, text:str # e.g. "l2:2.0" or "Linf:8/255"
              ) -> "Threat":
         "Read a threat as the command line writes it; ValueError says how to write one."
         norm, colon, eps = str(text).partition(":")
-        try: return cls(norm, check_eps(eps))
+        try: known, size = parse_norm(norm), check_eps(eps)
         except ValueError as e: raise ValueError(f"cannot read the threat {text!r} ({str(e).rstrip('.')}): write NORM:EPS, for example l2:2 or linf:0.3.") from None
+        return cls(known, size)
 
     def __str__(self): return f"{self.norm}:{self.eps:g}"
 
