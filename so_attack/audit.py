@@ -8,7 +8,7 @@ __all__ = ['AuditReport', 'accuracy', 'entries', 'table', 'overlap', 'only', 'ad
 # %% ../nbs/10_audit.ipynb #f1c78ba9
 import json, math, shutil, tempfile, time
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 import torch
@@ -21,7 +21,7 @@ from .attacks import margin
 from .evaluation import Estimate
 from .experiments import machine, write_text
 from .sources import as_classifier
-from .ledger import Job, Plan, _among, _kept, claim, fill_ledger, first_few, images_sha, load_examples, model_sha, more_rows, sizes, survivors
+from .ledger import Job, Plan, _among, _kept, _write, check_answers, claim, fill_ledger, first_few, images_sha, load_examples, model_sha, more_rows, sizes, survivors, writable
 from .checks import Check, _limit, ceilings, check_ceiling, check_chance_to_attack, check_contract, check_flattened, check_mode, check_moves, check_sizes, check_verdicts, curves, explained, grade, graded
 
 # %% ../nbs/10_audit.ipynb #d66f3388
@@ -38,21 +38,48 @@ class AuditReport:
     gallery:tuple=() # dicts: sample, threat, attack, label, prediction, clean prediction, distance, x, x_adv
 
     def __len__(self): return self.ledger["sample"].nunique()
+    def __repr__(self): return f"{self._headline()}\n{self.table().round(1)}"
+    def _repr_html_(self): return f"<p>{self._headline()}</p>{self.table().round(1).to_html()}"
+    def _headline(self): return f"Robust in every threat: {self.union()} % of {len(self):,} images. Grade: {self.grade}" + "".join(f", {c.name}" for c in self.flags)
     @property
-    def grade(self) -> str: return grade(self.checks)
+    def grade(self) -> str:
+        "The worst grade among the flags: 'valid', 'suspect' or 'invalid'."
+        return grade(self.checks)
     @property
-    def flags(self) -> list[Check]: return [c for c in self.checks if c.flag]
-    def union(self) -> Estimate: return self.accuracy()
-    def accuracy(self, threat=None, attack=None) -> Estimate: return accuracy(self, threat, attack)
-    def table(self): return table(self)
-    def overlap(self): return overlap(self.ledger)
-    def curves(self): return curves(self.more, first_few(len(self)))
-    def advice(self, check:Check) -> str: return advice(self, check)
-    def to_json(self) -> dict: return to_json(self)
-    def to_parquet(self, path): self.ledger.to_parquet(path, index=False)
+    def flags(self) -> list[Check]:
+        "The checks that failed, but for those that another explains."
+        return [c for c in self.checks if c.flag]
+    def union(self) -> Estimate:
+        "Images that are right and that nothing broke, as an Estimate: `robust` of `n`; `accuracy`, `low` and `high` between 0 and 1."
+        return self.accuracy()
+    def accuracy(self, threat=None, attack=None) -> Estimate:
+        """Images that are right in this threat ("l2:2") under this attack ("pgd"), as an Estimate; None stands for all.
+        ValueError for a threat or an attack that was not made."""
+        return accuracy(self, threat, attack)
+    def table(self):
+        "DataFrame in percent: accuracy, low, high, n and ceiling; a row for the clean images, each attack, each threat, and the union."
+        return table(self)
+    def overlap(self):
+        "DataFrame: how many images were broken by exactly which attacks; a column of True and False for each attack, and `images`."
+        return overlap(self.ledger)
+    def curves(self):
+        "DataFrame: robust accuracy of the first few images at smaller and larger sizes, for each norm."
+        return curves(self.more, first_few(len(self)))
+    def advice(self, check:Check) -> str:
+        "The next thing to do about one of `flags`: a command line, or Python; empty where there is nothing."
+        return advice(self, check)
+    def to_json(self) -> dict:
+        "Everything but the ledger's rows, in percent, as JSON can hold it."
+        return to_json(self)
+    def to_parquet(self, path) -> Path:
+        "Write the ledger to a file, and make its folder; ValueError where that cannot be."
+        path = writable(Path(path).parent)/Path(path).name
+        _write(path, lambda p: self.ledger.to_parquet(p, index=False))
+        return path
     def to_html(self, path) -> Path:
+        "Write the report as one page, and make its folder; ValueError where that cannot be."
         from so_attack.pages import html
-        return write_text(path, html(self))
+        return write_text(writable(Path(path).parent)/Path(path).name, html(self))
 
 # %% ../nbs/10_audit.ipynb #96c771d1
 def _threat(t): return t if isinstance(t, Threat) else Threat.parse(t)
@@ -182,38 +209,50 @@ def _picture(i, threat, attack, row, clean, x, x_adv):
 def audit(model:nn.Module, # from (B,…) images in [0,1] to (B,K) logits; given back as found
           x, # (N, …) images in [0,1]: a tensor, or something of which slices are tensors
           y:Tensor, # (N,) int64 labels
-          threats, # e.g. ["linf:0.3", "l2:2"]
+          threats, # e.g. ["linf:0.3", "l2:2"]; a Threat, its text, or a pair (norm, size) each
           out=None, # folder for ledger and examples; a stopped audit continues from there
           progress:bool=True, # a progress bar, when this is a terminal
           about:dict | None=None, # names for the report: model, data, command
           **settings # of the `Plan`: budget, others, union_only, seed, batch_size, fast, loss
          ) -> AuditReport:
-    "Attack a classifier in all threats, and say how far the numbers can be believed; ValueError in one sentence for bad input."
-    plan, began = Plan(threats, **settings), (time.perf_counter(), time.process_time())
-    x = x.detach() if isinstance(x, Tensor) else x
-    device = next((p.device for p in model.parameters()), x.device if isinstance(x, Tensor) else torch.device("cpu"))
-    model, probe = _refuse(model, x, y, device)
-    checks = [check_mode(model, probe[0])]
-    with torch.inference_mode(False), judging(model):
-        checks, plan, classes = _contract(model, probe, checks, plan)
-        identity = _identity(model, x, y, plan, device, about or {})
-        with nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
-            claim(Path(folder), identity)
+    """Attack a classifier in all threats, and say how far the numbers can be believed.
+    `model` maps (B,…) images in [0,1] to (B,K) logits; x is (N,…) in [0,1], y (N,) int64; `threats` are texts like "linf:0.3", pairs, or Threats.
+    Settings are those of `Plan`. Returns an AuditReport; ValueError, in one sentence that names the remedy, for bad input."""
+    plan, began = _planned(threats, settings, about), (time.perf_counter(), time.process_time())
+    with torch.inference_mode(False):
+        x, y = _plain(x), _plain(y)
+        model, probe, device = _refuse(model, x, y)
+        checks = [check_mode(model, probe[0])]
+        with judging(model), nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
+            checks, plan, classes = _contract(model, probe, checks, plan)
+            claim(Path(folder), identity := _identity(model, x, y, plan, device, about or {}))
             return _run(model, x, y, plan, checks, classes, device, identity, Path(folder), progress, about, began)
 
+# %% ../nbs/10_audit.ipynb #planned-code
+def _planned(threats, settings, about) -> Plan:
+    known = [f.name for f in fields(Plan)][1:]
+    if odd := next((k for k in settings if k not in known), None): raise ValueError(f"there is no setting {odd!r}: the settings are {', '.join(known)}.")
+    if not isinstance(about, dict | None): raise ValueError(f"about must be a dict of names, for example {{'model': 'mine', 'data': 'test set'}}, not {about!r}.")
+    return Plan(threats, **settings)
+
+def _plain(t):
+    "Images or labels without a history, and fit for gradients."
+    if not isinstance(t, Tensor): return t
+    return t.detach().clone() if t.is_inference() else t.detach()
+
 # %% ../nbs/10_audit.ipynb #55eda371
-def _refuse(model, x, y, device):
-    "Check the shape of everything; the model as a plain classifier, and the images that the checks look at."
+def _refuse(model, x, y):
+    "Check the shape of everything; the model as a plain classifier, the images that the checks look at, and the device."
     if not isinstance(model, nn.Module): raise ValueError(f"the model must be a torch.nn.Module, not {type(model).__name__}: wrap a function into a module.")
+    check_batch(few := x[:128] if hasattr(x, "__getitem__") else x)
     if len(x) != len(y): raise ValueError(f"there are {len(x)} images and {len(y)} labels: give one label for each image.")
-    few = x[:128]
     check_batch(few, y[:len(few)] if isinstance(y, Tensor) else y)
+    device = next((p.device for p in model.parameters()), x.device if isinstance(x, Tensor) else torch.device("cpu"))
     few, labels = few.to(device), y[:len(few)].to(device)
-    with torch.inference_mode(False):
-        model = as_classifier(model, few[:2])
-        with judging(model), torch.no_grad(): classes = logits_of(model, few[:2]).shape[1]
+    model = as_classifier(model, few[:2])
+    with judging(model), torch.no_grad(): classes = logits_of(model, few[:2]).shape[1]
     for i in range(0, len(y), 500): check_batch(x[i:i + 500], y[i:i + 500], classes)
-    return model, (few, labels)
+    return model, (few, labels), device
 
 # %% ../nbs/10_audit.ipynb #contract-code
 def _contract(model, probe, checks, plan) -> tuple[list[Check], Plan, int]:
@@ -237,6 +276,7 @@ def _run(model, x, y, plan, checks, classes, device, identity, out, progress, ab
     seeds, m = sample_seeds(n, torch.Generator().manual_seed(plan.seed)), first_few(n)
     twin, close = fast_twins(model, x[:256].to(device)).values() if plan.fast else (model, model)
     def job(a, b): return Job(model, twin, identity["model"]["sha256"], torch.arange(a, min(b, n), device=device), *(t[a:b].to(device) for t in (x, y, seeds)), close)
+    if not any(c.name == "random" and c.flag for c in checks): check_answers(out, job(0, size))
     numbers = range(math.ceil(n/size))
     with tqdm(total=len(numbers) + len(sizes(plan)) + len(plan.threats), desc="audit", disable=None if progress else True, leave=False) as bar:
         ledger = fill_ledger(lambda i: job(i*size, (i + 1)*size), numbers, plan, out, bar.update)

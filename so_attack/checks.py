@@ -66,11 +66,10 @@ def check_mode(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; in the 
     "Does the model answer differently in the mode in which it came?"
     if not any(m.training for m in model.modules()): return graded("mode", 0, "The model came in eval mode.")
     try:
-        came = copy.deepcopy(model)
-        with torch.no_grad():
-            z = came(x)
-            with judging(model): number = _relative(z, model(x)) if z.shape == (len(x), z.shape[-1]) else 0.
-    except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError): number = 0.
+        with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+            came = logits_of(copy.deepcopy(model), x)
+            with judging(model): number = _relative(came, model(x))
+    except Exception: return graded("mode", 0, "The model came in training mode, in which it could not be asked; it was judged in eval mode.")
     if number < .1: return graded("mode", number, "The model came in training mode, which makes no difference to its logits.")
     return graded("mode", number, f"The model came in training mode, in which its logits differ by up to {number:.0f} %; it was judged in eval mode.", "", "model.eval()", suspect=.1)
 

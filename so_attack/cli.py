@@ -14,7 +14,7 @@ import typer
 from . import __version__
 
 # %% ../nbs/11_cli.ipynb #100f245d
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, rich_markup_mode=None,
+app = typer.Typer(name="so-attack", add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, rich_markup_mode=None,
                   help="The second-order attack on adversarially trained networks: the paper, reproduced.")
 
 def _version(asked:bool):
@@ -59,16 +59,13 @@ def _seeds(text:str) -> list[int]:
 def _device(name:str) -> str:
     import torch
     if name == "auto": return "cuda" if torch.cuda.is_available() else "cpu"
-    try: torch.zeros(1, device=name)
+    try: torch.zeros(1, device=name).item()
     except Exception: raise ValueError(f"the device {name!r} cannot be used here: write auto, cpu or cuda.") from None
     return name
 
 def _folder(out, preset:str) -> Path:
-    path = Path(out) if out else Path("runs")/preset
-    probe = path/f".probe-{os.getpid()}"
-    try: path.mkdir(parents=True, exist_ok=True); probe.write_text(""); probe.unlink()
-    except OSError as e: raise ValueError(f"cannot write to {path} ({e.strerror}): choose another folder with --out.") from None
-    return path
+    from so_attack.ledger import writable
+    return writable(Path(out) if out else Path("runs")/preset)
 
 # %% ../nbs/11_cli.ipynb #83f58796
 def _show(p, cells, columns):
@@ -91,7 +88,7 @@ def reproduce(
         out:Annotated[str, typer.Option(help="Folder for results. Default: runs/PRESET.")]=None,
         device:Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]="auto",
         fresh:Annotated[bool, typer.Option("--fresh", help="Compute again what is stored.")]=False):
-    "Judge the networks with all four attacks, and draw Table 1: paper / ours / interval."
+    "Judge the networks with all attacks, and draw Table 1. Each place holds paper / ours / interval."
     with polite():
         from so_attack import experiments
         p = experiments.preset(preset, _columns(columns), n, eps_l2)
@@ -148,7 +145,7 @@ def table1(preset:Annotated[str, typer.Option(help="zoo, quick, full or paper.")
 # %% ../nbs/11_cli.ipynb #9a5be620
 @app.command()
 def models():
-    "List the networks: which there are, and whether they are at hand."
+    "List the networks, and whether they are at hand."
     with polite():
         from rich.console import Console
         from rich.table import Table
@@ -172,7 +169,7 @@ def audit(ctx:typer.Context,
           threat:Annotated[list[str], typer.Option(help="NORM:EPS, for example linf:0.3; once for each threat.")],
           data:Annotated[str, typer.Option(help="mnist, mnist5k, cifar10, a folder with one folder a class, or a .npz or .safetensors file with x and y.")]="mnist5k",
           n:Annotated[int, typer.Option("--n", help="The first so many images; 0 for all.")]=500,
-          out:Annotated[str, typer.Option(help="Folder for ledger, examples and report. Default: one in runs/audit for this very command.")]=None,
+          out:Annotated[str, typer.Option(help="Folder for ledger, examples and report. Default: one in runs/audit for this command and model.")]=None,
           mean:Annotated[str, typer.Option(help="The model expects (x - mean)/std: one number, or one a channel, separated by commas.")]=None,
           std:Annotated[str, typer.Option(help="See --mean.")]=None,
           probabilities:Annotated[bool, typer.Option("--probabilities", help="The model returns probabilities, not logits.")]=False,
@@ -185,7 +182,7 @@ def audit(ctx:typer.Context,
           device:Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]="auto",
           fail_under:Annotated[float, typer.Option(help="Exit with 1 if the union is below so many percent, or the grade is invalid.")]=None,
           json:Annotated[bool, typer.Option("--json", help="Print the result for machines.")]=False):
-    "Is your classifier robust in several norms at once, and can the number be believed?"
+    "Attack your classifier in several norms. Is it robust in all of them at once, and can the number be believed?"
     with polite(): _audit(_typed(ctx, without=("out", "json", "fail_under")), **{k: v for k, v in ctx.params.items()})
 
 # %% ../nbs/11_cli.ipynb #286c5baa
@@ -220,15 +217,16 @@ def _audit(command, model, data, threat, n, out, mean, std, probabilities, size,
     import torch
     from so_attack.audit import Plan, audit
     from so_attack.experiments import fingerprint
+    from so_attack.ledger import model_sha
     from so_attack.sources import load_data
     torch.set_flush_denormal(True)
     Plan(tuple(threat), others=tuple(others), **plan)                                                       # refused before anything is loaded
     if n < 0: raise ValueError(f"--n must not be negative, not {n}.")
     if fail_under is not None and not 0 <= fail_under <= 100: raise ValueError(f"--fail-under must lie between 0 and 100 (percent), not {fail_under:g}.")
     slug = "".join(c if c.isalnum() or c in "-_" else "-" for c in model.rpartition("/")[2])
-    folder = _folder(out, f"audit/{slug}_{fingerprint(command)[:8]}")
     device = _device(device)
     net, own_size = _wanted_model(model, mean, std, probabilities, device)
+    folder = _folder(out, f"audit/{slug}_{fingerprint([command, model_sha(net)])[:8]}")
     images = load_data(data, n or None, size or own_size)
     about = {"model": model, "data": images.name, "command": command, "classes": getattr(images.x, "classes", None)}
     with redirect_stdout(sys.stderr): report = audit(net, images.x, images.y, threat, folder, about=about, others=others, **plan)     # the model may print
@@ -255,7 +253,7 @@ def bench(model:Annotated[str, typer.Option(help="A network of `so-attack models
           n:Annotated[int, typer.Option("--n", min=1, max=1000, help="Images for the robust accuracies.")]=1000,
           rounds:Annotated[int, typer.Option(min=1, help="Interleaved rounds of timing.")]=5,
           json:Annotated[bool, typer.Option("--json", help="Print it for machines.")]=False):
-    "Time PGD against bare gradients, in float32 and in fast mode, and beside other libraries that are installed."
+    "Time PGD against bare gradients. In float32 and in fast mode, and beside other libraries that are installed."
     with polite():
         from json import dumps
         from so_attack.attacks import PGD

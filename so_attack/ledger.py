@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'FACTORS', 'default_attacks', 'Plan', 'model_sha', 'images_sha', 'Job', 'clean_rows', 'attack_rows',
-           'batch_rows', 'claim', 'load_examples', 'fill_ledger', 'first_few', 'sizes', 'more_rows', 'survivors']
+           'batch_rows', 'writable', 'claim', 'check_answers', 'load_examples', 'fill_ledger', 'first_few', 'sizes',
+           'more_rows', 'survivors']
 
 # %% ../nbs/16_ledger.ipynb #a1996875
 import hashlib, inspect, json, math, os, shutil
@@ -12,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from .norms import NORMS, Threat, flat, project
-from .models import input_gradient
+from .models import input_gradient, precision
 from .attacks import PGD, SecondOrder, margin
 from .evaluation import check_example, judge, search
 from .experiments import canonical, fingerprint, write_text
@@ -32,7 +34,7 @@ def default_attacks(threat:Threat, # norm and size
 @dataclass(frozen=True)
 class Plan:
     "What an audit will do; everything in it changes the result."
-    threats:tuple # of Threats, or of texts like "l2:2"
+    threats:tuple # of Threats, of texts like "l2:2", or of pairs like ("l2", 2)
     budget:int=200 # gradients of the second-order attack for an image
     others:tuple=() # second opinions: "autoattack", "torchattacks:NAME", "foolbox:NAME", "file.py:function"
     union_only:bool=False # an image that has been broken leaves all other attacks
@@ -53,12 +55,14 @@ class Plan:
 def _check_plan(plan):
     "One sentence for each setting that makes no sense; threats and others are brought into their one form."
     threats = [plan.threats] if isinstance(plan.threats, (str, Threat)) else plan.threats
-    threats = tuple(t if isinstance(t, Threat) else Threat.parse(t) for t in threats)
+    threats = tuple(t if isinstance(t, Threat) else Threat.parse(":".join(map(str, t)) if isinstance(t, (tuple, list)) else t) for t in threats)
     others = tuple(dict.fromkeys([plan.others] if isinstance(plan.others, str) else plan.others))
     if not threats: raise ValueError("there is no threat to audit: give at least one, for example linf:0.3.")
-    if twice := next((t for t in threats if threats.count(t) > 1), None): raise ValueError(f"the threat {twice} is given twice: give each once.")
+    names = list(map(str, threats))                                            # by name: the ledger knows them by nothing else
+    if twice := next((t for t in names if names.count(t) > 1), None): raise ValueError(f"the threat {twice} is given twice: give each once.")
     for name in ("budget", "batch_size"):
         if not isinstance(getattr(plan, name), int) or getattr(plan, name) < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {getattr(plan, name)!r}.")
+    if not isinstance(plan.seed, int) or not -2**63 <= plan.seed < 2**63: raise ValueError(f"seed must be a whole number from -2⁶³ to 2⁶³ - 1, not {plan.seed!r}.")
     for name in others:
         if not any([peer(name, t) for t in threats]): raise ValueError(f"{name} attacks in none of the norms of {', '.join(map(str, threats))}: leave it out, or add a threat in its norm.")
     object.__setattr__(plan, "threats", threats); object.__setattr__(plan, "others", others)
@@ -68,17 +72,22 @@ def model_sha(model:nn.Module # any module
              ) -> str: # hexadecimal sha256
     "Hash of weights, architecture, plain attributes and the source of the model's classes."
     h = hashlib.sha256(repr(model).encode())
-    for name, t in model.state_dict().items():
-        if isinstance(t, Tensor): h.update(f"{name}{t.dtype}{tuple(t.shape)}".encode()); h.update(t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    loose = {f"{name}.{k}": t for name, m in model.named_modules() for k, t in vars(m).items() if isinstance(t, Tensor)}
+    for name, t in (model.state_dict() | dict(model.named_buffers()) | loose).items():
+        if isinstance(t, Tensor) and not is_lazy(t): h.update(f"{name}{t.dtype}{tuple(t.shape)}".encode()); h.update(t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     for name, m in model.named_modules():
         plain = {k: v for k, v in vars(m).items() if k != "training" and isinstance(v, (int, float, str, tuple))}
-        h.update(f"{name}{sorted(plain.items(), key=str)}".encode())
+        code = c if isinstance(c := getattr(m, "code", ""), str) else ""       # of what torch has compiled
+        h.update(f"{name}{sorted(plain.items(), key=str)}{code}".encode())
     for cls in sorted({type(m) for m in model.modules() if not type(m).__module__.startswith("torch.")}, key=str): h.update(_source(cls).encode())
     return h.hexdigest()
 
 def _source(cls):
+    "The source of a class; where Python does not find it, the files that its functions come from."
     try: return inspect.getsource(cls)
-    except (OSError, TypeError): return cls.__qualname__
+    except (OSError, TypeError): pass
+    files = {Path(inspect.unwrap(f).__code__.co_filename) for f in vars(cls).values() if inspect.isfunction(f)}
+    return cls.__qualname__ + "".join(p.read_text(encoding="utf-8", errors="replace") for p in sorted(files) if p.is_file())
 
 # %% ../nbs/16_ledger.ipynb #images-sha
 def images_sha(x, # (N, …) or anything of which slices are tensors
@@ -208,6 +217,16 @@ def _kept(path, make):
     _write(path, lambda p: new.to_parquet(p, index=False))
     return new
 
+# %% ../nbs/16_ledger.ipynb #writable
+def writable(path # of a folder
+            ) -> Path:
+    "The folder, made where it is not there; ValueError where nothing can be written into it."
+    path = Path(path)
+    probe = path/f".probe-{os.getpid()}"
+    try: path.mkdir(parents=True, exist_ok=True); probe.write_text(""); probe.unlink()
+    except OSError as e: raise ValueError(f"cannot write to {path} ({e.strerror}): choose another folder, on the command line with --out.") from None
+    return path
+
 # %% ../nbs/16_ledger.ipynb #ecbc39a5
 def claim(out:Path, # the audit's folder
           identity:dict # JSON: model, data, device, plan
@@ -216,7 +235,7 @@ def claim(out:Path, # the audit's folder
     path = out/"audit.json"
     if not path.exists():
         if (out/"ledger.parquet").exists(): raise ValueError(f"{out} has a ledger without audit.json, so nobody knows what it belongs to: choose another folder with --out.")
-        write_text(path, json.dumps(identity, indent=1, ensure_ascii=False) + "\n")
+        writable(out); write_text(path, json.dumps(identity, indent=1, ensure_ascii=False) + "\n")
         return
     try: old = json.loads(path.read_text(encoding="utf-8"))
     except ValueError: raise ValueError(f"{path} is damaged: choose another folder with --out.") from None
@@ -227,6 +246,22 @@ def _short(value):
     if isinstance(value, dict): return f"{value.get('name') or '…'} {fingerprint(value)[:8]}"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else text[:39] + "…"
+
+# %% ../nbs/16_ledger.ipynb #answers
+def check_answers(out:Path, # the audit's folder
+                  job:Job # the first images, and the model
+                 ): # raises ValueError
+    "Refuse a ledger whose clean rows are not this model's answers."
+    import numpy as np
+    old = next((t for p in (out/"ledger.parquet", out/"parts"/"00000.parquet") if (t := _read(p)) is not None), None)
+    if old is None: return
+    old, new = (t[t.attack == "natural"].set_index("sample")[["margin", "slope"]] for t in (old, clean_rows(job)))
+    old, slack = old.loc[new.index], max(1e-3, 8*torch.finfo(precision(job.model)).eps)
+    for name in new:
+        both = np.r_[old[name], new[name]]
+        size = np.abs(both[np.isfinite(both)]).max(initial=0)
+        far = ~np.isclose(old[name], new[name], rtol=slack, atol=slack*size, equal_nan=True)
+        if far.any(): raise ValueError(f"{out} holds an audit of a model that answers otherwise (the {name} of {far.sum()} of the first {len(far)} images differs): choose another folder with --out.")
 
 # %% ../nbs/16_ledger.ipynb #12fdba79
 def _examples_writer(path, job): # keep(threat, attack, index, x_adv) collects; save() writes

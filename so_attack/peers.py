@@ -75,6 +75,16 @@ class Counted(nn.Module):
         return self.model(x)
 
 @contextmanager
+def _untouched(model):
+    "Afterwards every weight has the gradient that it had, and wants one if it did."
+    before = [(p, p.grad, p.requires_grad) for p in model.parameters()]
+    try:
+        for p, *_ in before: p.grad = None                                    # so that nothing is added to the user's own
+        yield
+    finally:
+        for p, grad, wanted in before: p.requires_grad_(wanted).grad = grad
+
+@contextmanager
 def _quiet():
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -95,7 +105,7 @@ class Peer:
 
     def run(self, model, x, y, generator=None, trace=None) -> Search:
         seen = Counted(model).eval()
-        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), torch.enable_grad(), _quiet():
+        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), torch.enable_grad(), _untouched(model), _quiet():
             torch.manual_seed(int(generator[0]) if isinstance(generator, Tensor) else 0)
             try: x_adv = self.call(seen, x.detach().clone(), y.clone()).detach().to(x)
             except Exception as e: raise ValueError(f"{self.spec} failed with {type(e).__name__} ({_line(e)}): leave it out, or see whether it suits this model.") from e

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NAMED', 'Unfit', 'Normalized', 'with_normalization', 'FromProbabilities', 'from_probabilities', 'Logits', 'Cast',
-           'as_classifier', 'from_timm', 'from_transformers', 'load_spec', 'as_images', 'FolderImages', 'folder_data',
-           'cifar10', 'load_data']
+           'OneMode', 'as_classifier', 'from_timm', 'from_transformers', 'load_spec', 'as_images', 'FolderImages',
+           'folder_data', 'cifar10', 'load_data']
 
 # %% ../nbs/13_sources.ipynb #a3e1577e
 import importlib, importlib.util, os, sys
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from .data import Data, DataMissing, data_home, mnist, mnist5k
-from .models import ModelMissing, check_batch, load_model, logits_of, model_names, read_weights
+from .models import ModelMissing, check_batch, judging, load_model, logits_of, model_names, read_weights
 
 # %% ../nbs/13_sources.ipynb #5e118aff
 class Unfit(ValueError):
@@ -32,7 +32,7 @@ class Normalized(nn.Module):
                  std # likewise, above 0
                 ):
         super().__init__()
-        self.model, self.training = model, model.training
+        self.model, self.training = model, getattr(model, "training", False)
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).reshape(-1))
         self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).reshape(-1))
         if not (self.std > 0).all(): raise ValueError(f"std must be positive, not {std}: write the standard deviation of each channel in [0,1] units.")
@@ -55,7 +55,7 @@ class FromProbabilities(nn.Module):
     "Logits of a model that returns probabilities."
     def __init__(self, model:nn.Module # returns (B, K) probabilities, or (B,) or (B, 1): the probability of class 1
                 ):
-        super().__init__(); self.model, self.training = model, model.training
+        super().__init__(); self.model, self.training = model, getattr(model, "training", False)
 
     def forward(self, x):
         p = self.model(x)
@@ -85,20 +85,44 @@ class Cast(nn.Module):
         super().__init__(); self.model, self.dtype, self.training = model, dtype, model.training
     def forward(self, x): return self.model(x.to(self.dtype)).to(x.dtype)
 
+class OneMode(nn.Module):
+    "A model of which a part has no modes, or refuses to change its own."
+    def __init__(self, model:nn.Module # e.g. what torch.export made
+                ):
+        super().__init__(); self.model, self.training = model, getattr(model, "training", False)
+    def forward(self, x): return self.model(x)
+    def modules(self): return (m for m in super().modules() if hasattr(m, "training"))
+    def train(self, mode=True):
+        for m in self.modules(): m.training = mode                            # without asking the part
+        return self
+
 # %% ../nbs/13_sources.ipynb #7e69e59f
 def as_classifier(model:nn.Module, # any classifier
                   x:Tensor # (B, …) some images
                  ) -> nn.Module: # from such images to a tensor of logits
     "The model itself, or a wrapper that gives it what it wants and takes what it returns; ValueError where it cannot answer."
-    modes, given = [(m, m.training) for m in model.modules()], x.clone()
-    model.eval()
-    try: model, z = _answer(model, given)
-    finally:
-        for m, training in modes: m.training = training
+    model, given = _switchable(_loaded(model, "the model")), x.clone()
+    with judging(model): model, z = _answer(model, given)
     if not torch.equal(given, x): raise ValueError("the model changes its input in place, so nothing can be compared with it: write x = x - mean in its forward, and not x -= mean or x.sub_(mean).")
     if isinstance(z, Tensor) and not z.is_floating_point(): raise ValueError(f"the model returns {z.dtype} and no logits: return the scores of all classes, and not the class.")
     if isinstance(z, Tensor) and z.numel() == len(x): raise ValueError("the model returns one number for each image: return two logits, torch.stack([zeros, z], 1), or, if it is the probability of class 1, add from_probabilities (--probabilities).")
     return model
+
+# %% ../nbs/13_sources.ipynb #switchable-code
+def _loaded(model, name):
+    if any(t.is_meta for t in (*model.parameters(), *model.buffers())): raise ValueError(f"{name} is on the device meta and has no weights, only their shapes: load the weights first.")
+    return model
+
+def _switchable(model):
+    "The model, in a wrapper where some part of it cannot be switched between training and eval."
+    modes = [(m, m.training) for m in model.modules() if hasattr(m, "training")]
+    can = len(modes) == len(list(model.modules()))
+    try:
+        if can: model.eval()
+    except NotImplementedError: can = False
+    finally:
+        for m, training in modes: m.training = training
+    return model if can else OneMode(model)
 
 # %% ../nbs/13_sources.ipynb #answer-code
 def _answer(model, x):
@@ -207,13 +231,13 @@ def load_spec(spec:str, # e.g. "net.py:build", "madry-linf", "timm:resnet18"
     if not colon: model = _by_name(spec)
     elif kind in _ADAPTERS: model = _ADAPTERS[kind](rest)
     else: model = _from_code(spec)
-    return model.to(device)
+    return _loaded(model, spec).to(device)
 
 _ADAPTERS = {"timm": _timm, "hf": _hf}
 
 def _by_name(name):
     if name.endswith(".py"): raise ValueError(f"{name} is a file of many things: write {name}:NAME, the function that builds the model.")
-    if Path(name).suffix in (".pt", ".pth", ".ckpt", ".safetensors", ".bin"): raise ValueError(f"{name} holds weights and no network: write a function that builds the network and loads them, and name it as file.py:factory.")
+    if Path(name).suffix in (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".ts", ".pt2", ".onnx"): raise ValueError(f"{name} holds weights and no network, or a network that only code of yours can load: write a function that builds the network and loads its weights, or returns torch.jit.load(path) or torch.export.load(path).module(), and name it as file.py:factory.")
     try: return load_model(name)
     except ValueError: raise ValueError(f"unknown model {name!r}: write file.py:factory, package.module:factory, timm:NAME, hf:NAME, or one of {', '.join(model_names()) or 'so-attack models'}.") from None
 
