@@ -213,7 +213,7 @@ class _ThinConv(nn.Conv2d):
 
 # %% ../nbs/02_models.ipynb #1a73e81f
 class Twin(nn.Module):
-    "A copy in low precision, where the device has it, or in another; logits in float32, or in float64 where it computes in that; the gradient with respect to x in x's precision."
+    "A copy in low precision, where the device has it. It returns float32, or float64 where it computes in that; its gradient with respect to x has x's precision."
     def __init__(self, model:nn.Module, # what is copied; given back as found
                  dtype:torch.dtype | None=None # of the copy; None: `low_precision` of the model's device
                 ):
