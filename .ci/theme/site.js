@@ -2,7 +2,8 @@
 const $ = (what, where = document) => where.querySelector(what), all = (what, where = document) => [...where.querySelectorAll(what)]
 
 for (const e of all(".math")) katex.render(e.textContent, e, { displayMode: e.classList.contains("block") })
-for (const e of all(".math.block")) if (e.scrollWidth > e.clientWidth) e.style.fontSize = `${Math.max(.7, .98*e.clientWidth/e.scrollWidth)}em`      // a formula a little too wide is set smaller
+document.body.offsetWidth                              // asks for the formulas' fonts, whose widths count below
+document.fonts.ready.then(() => { for (const e of all(".math.block")) if (e.scrollWidth > e.clientWidth) e.style.fontSize = `${Math.max(.7, .98*e.clientWidth/e.scrollWidth)}em` })      // a formula a little too wide is set smaller
 
 $("#ui-theme").onclick = () => { localStorage.theme = document.documentElement.dataset.theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark" }
 $("#ui-menu").onclick = () => $("#ui-menu").ariaExpanded = document.body.classList.toggle("menu")
