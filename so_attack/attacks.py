@@ -9,6 +9,7 @@ __all__ = ['LOSSES', 'cross_entropy', 'margin', 'toward', 'mean_gradient', 'Sear
 # %% ../nbs/04_attacks.ipynb #a8f5a20d
 import math, warnings
 from dataclasses import KW_ONLY, dataclass, fields, replace
+from numbers import Integral
 from typing import NamedTuple
 import torch
 import torch.nn as nn
@@ -150,9 +151,6 @@ class Attack:
     def name(self) -> str: return f"{_SHORT.get(type(self).__name__, type(self).__name__.lower())}-{self.norm}" # e.g. "pgd-l2"
 
     def sigma_at(self, t:int, x:Tensor) -> float: return 0. # standard deviation of the noise at step t
-    def run(self, model, x, y, generator=None, trace=None) -> Search: return run(self, model, x, y, generator, trace)
-    def __call__(self, model, x, y, generator=None, trace=None) -> Tensor: return self.run(model, x, y, generator, trace).x_adv
-    def to_json(self) -> dict: return to_json(self)
 
 # %% ../nbs/04_attacks.ipynb #de403af1
 @dataclass(frozen=True)
@@ -172,6 +170,9 @@ class PGD(Attack):
     clip_last:bool=False # clip to [0,1] after the last step only, as the paper's ℓ2 code does
 
     def __post_init__(self): _check_settings(self)
+    def run(self, model, x, y, generator=None, trace=None) -> Search: return run(self, model, x, y, generator, trace)
+    def __call__(self, model, x, y, generator=None, trace=None) -> Tensor: return self.run(model, x, y, generator, trace).x_adv
+    def to_json(self) -> dict: return to_json(self)
 
     @property
     def step(self) -> float | tuple: # the length of a step that will be taken, or (first, last)
@@ -199,7 +200,8 @@ def _check_settings(a):
     for name in ("step_size", "sigma"):
         if isinstance(getattr(a, name, None), list): object.__setattr__(a, name, tuple(getattr(a, name)))       # as JSON writes a pair
     for name in ("steps", "restarts", "samples"):
-        if not isinstance(getattr(a, name), int) or getattr(a, name) < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {getattr(a, name)!r}.")
+        if isinstance(value := getattr(a, name), bool) or not isinstance(value, Integral) or value < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
+        object.__setattr__(a, name, int(value))
     if not 0 <= a.momentum < 1: raise ValueError(f"momentum must lie in [0, 1), not {a.momentum!r}.")
     if a.loss not in LOSSES: raise ValueError(f"unknown loss {a.loss!r}: write one of {', '.join(LOSSES)}.")
     _check_schedule("step_size", a.step)
@@ -234,7 +236,7 @@ class SecondOrder(PGD):
     targets:bool=True # later attempts make for one wrong class each
     loss:str="margin" # what is climbed where no class is aimed at: "ce" or "margin"
     samples:int=1 # noisy gradients a step
-    sigma:float | tuple | None=None # standard deviation of the noise in pixels, or (first, last); None: scaled to the ball, see above
+    sigma:float | tuple | None=None # standard deviation of the noise in pixels, or (first, last); None: from eps/3 (ℓ∞) or 5·eps/√D (ℓ2, D pixel values) down to a tenth
 
     @property
     def noisy(self) -> bool: return self.sigma not in (0, (0, 0))
@@ -257,7 +259,7 @@ def run(attack:PGD, # or FGSM, SecondOrder
         model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; its mode and gradients are left as found
         x:Tensor, # (B, …) images in [0,1]
         y:Tensor, # (B,) int64 labels
-        generator:torch.Generator | Tensor | None=None, # source of randomness, or (B,) int64 seeds of the samples; None: seed 0
+        generator:torch.Generator | Tensor | int | None=None, # source of randomness, a seed, or (B,) int64 seeds of the samples; None: seed 0
         trace:list | None=None # a dict for each step is appended: step; and for those still climbing index, grad_norm, loss
        ) -> Search:
     "Attack a batch; ValueError in one sentence where the input breaks the contract."
@@ -268,7 +270,7 @@ def run(attack:PGD, # or FGSM, SecondOrder
         with torch.no_grad(): z = logits_of(model, x if aims else x[:2])
         check_batch(x, y, classes=z.shape[1])
         ways = _right_and_wrong(z, y)[1].argsort(1, descending=True)[:, :-1] if aims else z   # wrong classes, the likeliest first
-        seeds = generator if isinstance(generator, Tensor) else sample_seeds(len(x), generator, x.device)
+        seeds = _seeds(generator, x)
         x_adv, spent, finite = x.clone(), torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool)
         left = torch.arange(len(x), device=x.device)
         for attempt in range(attack.restarts):
@@ -281,6 +283,12 @@ def run(attack:PGD, # or FGSM, SecondOrder
             left = left[(_logits(model, new.x_adv).argmax(1) == y[left]) & new.finite]
             if not len(left): break
         return Search(x_adv, spent, finite)
+
+# %% ../nbs/04_attacks.ipynb #seeds-code
+def _seeds(generator, x):
+    if not isinstance(generator, Tensor): return sample_seeds(len(x), generator, x.device)
+    if generator.shape != (len(x),) or generator.dtype != torch.int64: raise ValueError(f"the seeds must be {len(x)} int64 numbers, one a sample, not {generator.dtype} of shape {tuple(generator.shape)}: sample_seeds({len(x)}) makes them.")
+    return generator.to(x.device)
 
 # %% ../nbs/04_attacks.ipynb #start-code
 def _start(attack, x, seeds, attempt):
