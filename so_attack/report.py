@@ -210,7 +210,7 @@ def table_figure(p:Preset, # the settings of the run
     ax.set(xlim=(0, 2.15*len(rows) - .15), ylim=(len(columns), -.95), xticks=[], yticks=[i + .5 for i in range(len(columns))])
     ax.set_yticklabels(columns, fontsize=11); ax.tick_params(length=0); ax.grid(False); ax.spines[:].set_visible(False)
     fig.suptitle("Table 1: accuracy in %", fontsize=14, weight="bold")
-    fig.supxlabel("\n".join(_wrapped(footnotes(p, cells)[:3])), fontsize=8.5, color="0.3")
+    fig.supxlabel("\n".join(_wrapped([line for line in footnotes(p, cells) if not line.startswith("Networks")][:3])), fontsize=9.5, color="0.3")
     return fig
 
 # %% ../nbs/09_report.ipynb #00678388
@@ -218,7 +218,7 @@ def _heading(ax, x, text):
     ax.text(x + 1, -.62, text, ha="center", va="center", fontsize=12, weight="bold")
     for dx, word in ((.5, "paper"), (1.5, "ours")): ax.text(x + dx, -.2, word, ha="center", va="center", fontsize=9.5, color="0.3")
 
-def _wrapped(lines, width=150):
+def _wrapped(lines, width=135):
     import textwrap
     return [part for line in lines for part in textwrap.wrap(line, width)]
 
