@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from . import __version__
 from .norms import Threat, sample_seeds
-from .models import check_batch, fast_twins, judging, logits_of
+from .models import check_batch, check_model, classes_of, fast_twins, judging, logits_of
 from .attacks import margin
 from .evaluation import Estimate
 from .experiments import machine, write_text
@@ -243,14 +243,14 @@ def _plain(t):
 # %% ../nbs/10_audit.ipynb #55eda371
 def _refuse(model, x, y):
     "Check the shape of everything; the model as a plain classifier, the images that the checks look at, and the device."
-    if not isinstance(model, nn.Module): raise ValueError(f"the model must be a torch.nn.Module, not {type(model).__name__}: wrap a function into a module.")
+    check_model(model)
     check_batch(few := x[:128] if hasattr(x, "__getitem__") else x)
     if len(x) != len(y): raise ValueError(f"there are {len(x)} images and {len(y)} labels: give one label for each image.")
     check_batch(few, y[:len(few)] if isinstance(y, Tensor) else y)
     device = next((p.device for p in model.parameters()), x.device if isinstance(x, Tensor) else torch.device("cpu"))
     few, labels = few.to(device), y[:len(few)].to(device)
     model = as_classifier(model, few[:2])
-    with judging(model), torch.no_grad(): classes = logits_of(model, few[:2]).shape[1]
+    with judging(model): classes = classes_of(model, few[:2])
     for i in range(0, len(y), 500): check_batch(x[i:i + 500], y[i:i + 500], classes)
     return model, (few, labels), device
 

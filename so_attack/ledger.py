@@ -10,6 +10,7 @@ __all__ = ['COLUMNS', 'FACTORS', 'default_attacks', 'Plan', 'model_sha', 'images
 # %% ../nbs/16_ledger.ipynb #a1996875
 import hashlib, inspect, json, math, os, shutil
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ class Plan:
 
 # %% ../nbs/16_ledger.ipynb #4e7f475a
 def _check_plan(plan):
-    "One sentence for each setting that makes no sense; threats and others are brought into their one form."
+    "One sentence for each setting that makes no sense; everything is brought into its one form."
     threats = [plan.threats] if isinstance(plan.threats, (str, Threat)) else plan.threats
     threats = tuple(t if isinstance(t, Threat) else Threat.parse(":".join(map(str, t)) if isinstance(t, (tuple, list)) else t) for t in threats)
     others = tuple(dict.fromkeys([plan.others] if isinstance(plan.others, str) else plan.others))
@@ -61,11 +62,12 @@ def _check_plan(plan):
     names = list(map(str, threats))                                            # by name: the ledger knows them by nothing else
     if twice := next((t for t in names if names.count(t) > 1), None): raise ValueError(f"the threat {twice} is given twice: give each once.")
     for name in ("budget", "batch_size"):
-        if not isinstance(getattr(plan, name), int) or getattr(plan, name) < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {getattr(plan, name)!r}.")
-    if not isinstance(plan.seed, int) or not -2**63 <= plan.seed < 2**63: raise ValueError(f"seed must be a whole number from -2⁶³ to 2⁶³ - 1, not {plan.seed!r}.")
+        if not isinstance(getattr(plan, name), Integral) or getattr(plan, name) < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {getattr(plan, name)!r}.")
+    if not isinstance(plan.seed, Integral) or not -2**63 <= plan.seed < 2**64: raise ValueError(f"seed must be a whole number of at most 64 bits, not {plan.seed!r}: write for example 0.")
     for name in others:
         if not any([peer(name, t) for t in threats]): raise ValueError(f"{name} attacks in none of the norms of {', '.join(map(str, threats))}: leave it out, or add a threat in its norm.")
-    object.__setattr__(plan, "threats", threats); object.__setattr__(plan, "others", others)
+    clean = {"threats": threats, "others": others} | {name: int(getattr(plan, name)) for name in ("budget", "batch_size", "seed")}      # numpy's numbers too
+    for name, value in clean.items(): object.__setattr__(plan, name, value)
 
 # %% ../nbs/16_ledger.ipynb #1e31d672
 def model_sha(model:nn.Module # any module
@@ -256,11 +258,11 @@ def check_answers(out:Path, # the audit's folder
     old = next((t for p in (out/"ledger.parquet", out/"parts"/"00000.parquet") if (t := _read(p)) is not None), None)
     if old is None: return
     old, new = (t[t.attack == "natural"].set_index("sample")[["margin", "slope"]] for t in (old, clean_rows(job)))
-    old, slack = old.loc[new.index], max(1e-3, 8*torch.finfo(precision(job.model)).eps)
-    for name in new:
+    old, slack = old.loc[new.index], {"margin": max(1e-3, 8*torch.finfo(precision(job.model)).eps), "slope": .25}
+    for name, share in slack.items():
         both = np.r_[old[name], new[name]]
         size = np.abs(both[np.isfinite(both)]).max(initial=0)
-        far = ~np.isclose(old[name], new[name], rtol=slack, atol=slack*size, equal_nan=True)
+        far = ~np.isclose(old[name], new[name], rtol=share, atol=share*size, equal_nan=True)
         if far.any(): raise ValueError(f"{out} holds an audit of a model that answers otherwise (the {name} of {far.sum()} of the first {len(far)} images differs): choose another folder with --out.")
 
 # %% ../nbs/16_ledger.ipynb #12fdba79

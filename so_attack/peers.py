@@ -15,6 +15,7 @@ from typing import Callable
 import torch
 from torch import Tensor, nn
 from .norms import Threat
+from .models import judging
 from .attacks import PGD, Search
 from .sources import _file, _line, _need, _package
 
@@ -104,8 +105,7 @@ class Peer:
     noisy, foreign, early_stop = False, True, False
 
     def run(self, model, x, y, generator=None, trace=None) -> Search:
-        seen = Counted(model).eval()
-        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), torch.enable_grad(), _untouched(model), _quiet():
+        with judging(Counted(model)) as seen, torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), torch.enable_grad(), _untouched(model), _quiet():
             torch.manual_seed(int(generator[0]) if isinstance(generator, Tensor) else 0)
             try: x_adv = self.call(seen, x.detach().clone(), y.clone()).detach().to(x)
             except Exception as e: raise ValueError(f"{self.spec} failed with {type(e).__name__} ({_line(e)}): leave it out, or see whether it suits this model.") from e

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NAMED', 'Unfit', 'Normalized', 'with_normalization', 'FromProbabilities', 'from_probabilities', 'Logits', 'Cast',
-           'OneMode', 'as_classifier', 'from_timm', 'from_transformers', 'load_spec', 'as_images', 'FolderImages',
-           'folder_data', 'cifar10', 'load_data']
+           'as_classifier', 'from_timm', 'from_transformers', 'load_spec', 'as_images', 'FolderImages', 'folder_data',
+           'cifar10', 'load_data']
 
 # %% ../nbs/13_sources.ipynb #a3e1577e
 import importlib, importlib.util, os, sys
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from .data import Data, DataMissing, data_home, mnist, mnist5k
-from .models import ModelMissing, check_batch, judging, load_model, logits_of, model_names, read_weights
+from .models import ModelMissing, check_batch, check_untouched, judging, load_model, logits_of, model_names, read_weights
 
 # %% ../nbs/13_sources.ipynb #5e118aff
 class Unfit(ValueError):
@@ -85,44 +85,22 @@ class Cast(nn.Module):
         super().__init__(); self.model, self.dtype, self.training = model, dtype, model.training
     def forward(self, x): return self.model(x.to(self.dtype)).to(x.dtype)
 
-class OneMode(nn.Module):
-    "A model of which a part has no modes, or refuses to change its own."
-    def __init__(self, model:nn.Module # e.g. what torch.export made
-                ):
-        super().__init__(); self.model, self.training = model, getattr(model, "training", False)
-    def forward(self, x): return self.model(x)
-    def modules(self): return (m for m in super().modules() if hasattr(m, "training"))
-    def train(self, mode=True):
-        for m in self.modules(): m.training = mode                            # without asking the part
-        return self
-
 # %% ../nbs/13_sources.ipynb #7e69e59f
 def as_classifier(model:nn.Module, # any classifier
                   x:Tensor # (B, …) some images
                  ) -> nn.Module: # from such images to a tensor of logits
     "The model itself, or a wrapper that gives it what it wants and takes what it returns; ValueError where it cannot answer."
-    model, given = _switchable(_loaded(model, "the model")), x.clone()
-    with judging(model): model, z = _answer(model, given)
-    if not torch.equal(given, x): raise ValueError("the model changes its input in place, so nothing can be compared with it: write x = x - mean in its forward, and not x -= mean or x.sub_(mean).")
+    given = x.clone()
+    with judging(_loaded(model, "the model")): model, z = _answer(model, given)
+    check_untouched(given, x)
     if isinstance(z, Tensor) and not z.is_floating_point(): raise ValueError(f"the model returns {z.dtype} and no logits: return the scores of all classes, and not the class.")
     if isinstance(z, Tensor) and z.numel() == len(x): raise ValueError("the model returns one number for each image: return two logits, torch.stack([zeros, z], 1), or, if it is the probability of class 1, add from_probabilities (--probabilities).")
     return model
 
-# %% ../nbs/13_sources.ipynb #switchable-code
 def _loaded(model, name):
     if any(t.is_meta for t in (*model.parameters(), *model.buffers())): raise ValueError(f"{name} is on the device meta and has no weights, only their shapes: load the weights first.")
+    if any(p.is_inference() for p in model.parameters()): raise ValueError(f"{name} was built in inference mode, so nothing can be climbed: build it outside of torch.inference_mode().")
     return model
-
-def _switchable(model):
-    "The model, in a wrapper where some part of it cannot be switched between training and eval."
-    modes = [(m, m.training) for m in model.modules() if hasattr(m, "training")]
-    can = len(modes) == len(list(model.modules()))
-    try:
-        if can: model.eval()
-    except NotImplementedError: can = False
-    finally:
-        for m, training in modes: m.training = training
-    return model if can else OneMode(model)
 
 # %% ../nbs/13_sources.ipynb #answer-code
 def _answer(model, x):
