@@ -6,7 +6,7 @@
 __all__ = ['app', 'polite', 'reproduce', 'table1', 'models', 'audit', 'bench', 'main']
 
 # %% ../nbs/11_cli.ipynb #da992d69
-import os, sys
+import sys
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated

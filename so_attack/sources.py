@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from .data import Data, DataMissing, data_home, mnist, mnist5k
 from .models import ModelMissing, check_batch, check_untouched, judging, load_model, logits_of, model_names, read_weights
 
@@ -99,7 +100,7 @@ def as_classifier(model:nn.Module, # any classifier
 
 def _loaded(model, name):
     if any(t.is_meta for t in (*model.parameters(), *model.buffers())): raise ValueError(f"{name} is on the device meta and has no weights, only their shapes: load the weights first.")
-    if any(p.is_inference() for p in model.parameters()): raise ValueError(f"{name} was built in inference mode, so nothing can be climbed: build it outside of torch.inference_mode().")
+    if any(not is_lazy(p) and p.is_inference() for p in model.parameters()): raise ValueError(f"{name} was built in inference mode, so nothing can be climbed: build it outside of torch.inference_mode().")
     return model
 
 # %% ../nbs/13_sources.ipynb #answer-code
