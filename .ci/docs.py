@@ -7,7 +7,7 @@ Formulas are set by KaTeX, which npm brings once and the user's cache folder kee
 """
 import argparse, ast, base64, builtins, html, io, json, re, shutil, struct, subprocess, tarfile, tempfile, tokenize, unicodedata
 from configparser import ConfigParser
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 from markdown_it import MarkdownIt
@@ -112,7 +112,7 @@ def klass(node, notes):
     return e
 
 def entries(source):
-    "The public names that a cell defines."
+    "The names that a cell defines."
     notes, found = comments(source), []
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef): found.append(function(node, notes))
@@ -121,16 +121,17 @@ def entries(source):
             for target in getattr(node, "targets", None) or [node.target]:
                 for name in target.elts if isinstance(target, ast.Tuple) else [target]:
                     if isinstance(name, ast.Name): found.append(Entry(name.id, "value", [], ("", ""), notes.get(node.end_lineno, ""), value=short(ast.unparse(node.value)) if node.value else ""))
-    return [e for e in found if not e.name.startswith("_")]
+    return found
 
 def inherit(e, api):
-    "A dataclass has its base's fields too, those it sets again with the new default."
+    "A dataclass has its base's fields too, those it sets again with the new default; and a private base, which has no entry of its own, shows its members here."
     for base in e.bases:
         for b in api.get(base, []):
             inherit(b, api)
             own = {p[0]: p for p in e.params}
             e.params = [(p[0], own[p[0]][1], own[p[0]][2], own[p[0]][3] or p[3]) if p[0] in own and p[0] != "*" else p for p in b.params] + \
                        [p for p in e.params if p[0] not in {q[0] for q in b.params}]
+            if base.startswith("_"): e.members = [replace(m, name=e.name + m.name.removeprefix(base)) for m in b.members] + e.members
     e.bases = []
 
 # ---- notebooks ------------------------------------------------------------------------------------------------------------------------
@@ -217,10 +218,10 @@ class Site:
         for p in self.pages:                                  # norms.html of 00_norms.ipynb; of two with the same name, the second keeps its number
             short = re.sub(r"^\d+[a-z]?_", "", p.path.stem)
             p.stem = p.path.stem if any(short == q.stem for q in self.pages) else short
-        self.api = {}
+        self.api, self.private = {}, {}
         for page in self.pages: self.read_api(page)
         for found in list(self.api.values()):
-            for e in found: inherit(e, self.api)
+            for e in found: inherit(e, self.api | self.private)
         self.md = MarkdownIt("commonmark", {"html": True, "typographer": False}).enable(["table", "strikethrough"]).use(
             dollarmath_plugin, allow_labels=False, double_inline=True, renderer=lambda tex, how: esc(tex))
         rules = self.md.renderer.rules
@@ -243,7 +244,8 @@ class Site:
             if c["cell_type"] != "code" or not {"export", "exports", "exporti"} & set(directives(c["source"])): continue
             for e in entries(code_of(c["source"])):
                 e.page, e.module, e.line = page.url, page.module, lines.get(e.name, 1)
-                if all(e.name != old.name for old in page.entries):
+                if e.name.startswith("_"): self.private.setdefault(e.name, [e])
+                elif all(e.name != old.name for old in page.entries):
                     self.api.setdefault(e.name, []).append(e); page.entries.append(e); c["entries"].append(e)
 
     def find(self, text):

@@ -75,6 +75,7 @@ class Counted(nn.Module):
         self.images += len(x)*(torch.is_grad_enabled() and x.requires_grad)
         return self.model(x)
 
+# %% ../nbs/14_peers.ipynb #guards-code
 @contextmanager
 def _untouched(model):
     "Afterwards every weight has the gradient that it had, and wants one if it did."

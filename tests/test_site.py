@@ -95,6 +95,9 @@ def test_docments_are_shown(site):
     shown = entry(site, "attacks.html", "SecondOrder")
     for part in ("noisy gradients a step", "radius of the ball, in pixel", "so_attack/attacks.py#L"): assert part in shown
 
+def test_what_a_private_base_offers_is_shown_with_each_class(site):
+    assert {f'id="{name}.state"' for name in ("Defence", "Natural", "Ensemble")} <= set(re.findall(r'id="[^"]*"', (site/"defenses.html").read_text(encoding="utf8")))
+
 MODULES = sorted(p.stem for p in (ROOT/"so_attack").glob("[!_]*.py"))
 
 @pytest.mark.parametrize("module", MODULES)
