@@ -151,6 +151,7 @@ class Attack:
     def name(self) -> str: return f"{_SHORT.get(type(self).__name__, type(self).__name__.lower())}-{self.norm}" # e.g. "pgd-l2"
 
     def sigma_at(self, t:int, x:Tensor) -> float: return 0. # standard deviation of the noise at step t
+    def hope(self, attempts:int) -> float: return math.inf # share of its clean margin that an image may have left after so many attempts, for another to be made
 
 # %% ../nbs/04_attacks.ipynb #de403af1
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class PGD(Attack):
     step_size:float | tuple | None=None # length of a step, or (first, last); None: 2.5·eps/steps (eps for a single step)
     random_start:bool=True # first attempt from a random point of the ball; otherwise from x
     restarts:int=1 # attempts; later ones start at random points and are made for survivors only
-    targets:bool=False # a later attempt makes for one wrong class: the likeliest on the clean image first
+    targets:bool=False # every third later attempt makes for one wrong class: the likeliest on the clean image first
     momentum:float=0. # in [0,1): weight of the earlier directions
     loss:str="ce" # "ce" or "margin"
     early_stop:bool=True # a fooled sample leaves the batch; False: all steps, last iterate
@@ -232,8 +233,8 @@ class SecondOrder(PGD):
     steps:int=100 # gradient steps of an attempt
     _:KW_ONLY
     random_start:bool=False # first attempt from a random point of the ball; otherwise from x
-    restarts:int=5 # attempts
-    targets:bool=True # later attempts make for one wrong class each
+    restarts:int=15 # attempts at most
+    targets:bool=True # every third later attempt makes for one wrong class
     loss:str="margin" # what is climbed where no class is aimed at: "ce" or "margin"
     samples:int=1 # noisy gradients a step
     sigma:float | tuple | None=None # standard deviation of the noise in pixels, or (first, last); None: from eps/3 (ℓ∞) or 5·eps/√D (ℓ2, D pixel values) down to a tenth
@@ -244,6 +245,8 @@ class SecondOrder(PGD):
     def sigma_at(self, t:int, x:Tensor) -> float: # standard deviation of the noise at step t, for images like x
         widest = self.eps/3 if self.norm == "linf" else 5*self.eps/math.sqrt(x[0].numel())
         return at_step((widest, widest/10) if self.sigma is None else self.sigma, t, self.steps)
+
+    def hope(self, attempts:int) -> float: return .4/attempts if attempts > 1 else math.inf # as in `Attack`; a second attempt is always made
 
     @property
     def step(self) -> float | tuple: # ε/5; longer where there are fewer than ten steps
@@ -266,21 +269,23 @@ def run(attack:PGD, # or FGSM, SecondOrder
     check_batch(x, y)
     with torch.inference_mode(False), judging(model):
         x, y = x.detach().clone(), y.clone()
-        aims = attack.targets and attack.restarts > 1
-        with torch.no_grad(): z = logits_of(model, x if aims else x[:2])
+        more = attack.restarts > 1
+        with torch.no_grad(): z = logits_of(model, x if more else x[:2])
         check_batch(x, y, classes=z.shape[1])
-        ways = _right_and_wrong(z, y)[1].argsort(1, descending=True)[:, :-1] if aims else z   # wrong classes, the likeliest first
-        seeds = _seeds(generator, x)
+        clean, ways = (margin(z, y), _right_and_wrong(z, y)[1].argsort(1, descending=True)[:, :-1]) if more else (z, z)   # ways: wrong classes, the likeliest first
+        seeds, nearest = _seeds(generator, x), clean.clone()
         x_adv, spent, finite = x.clone(), torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool)
         left = torch.arange(len(x), device=x.device)
         for attempt in range(attack.restarts):
             stream = seeds[left] + attempt
             start = _start(attack, x[left], stream, attempt)
-            target = ways[left, (attempt - 1) % ways.shape[1]] if aims and attempt else None
+            target = ways[left, (attempt//3 - 1) % ways.shape[1]] if attack.targets and attempt and attempt % 3 == 0 else None
             new = ascend(attack, model, x[left], y[left], start, stream, trace, target)
             x_adv[left], spent[left], finite[left] = new.x_adv, spent[left] + new.gradients, finite[left] & new.finite
             if attempt + 1 == attack.restarts: break
-            left = left[(_logits(model, new.x_adv).argmax(1) == y[left]) & new.finite]
+            z = _logits(model, new.x_adv)
+            nearest[left] = nearest[left].maximum(margin(z, y[left]))
+            left = left[(z.argmax(1) == y[left]) & new.finite & ~(nearest[left] < attack.hope(attempt + 1)*clean[left])]
             if not len(left): break
         return Search(x_adv, spent, finite)
 
