@@ -43,6 +43,9 @@ def toward(target:Tensor # (B,) the wrong class to reach
     "A loss that leaves one way open: the target's logit minus the right one."
     return lambda z, y: z.gather(1, target[:, None])[:, 0] - z.gather(1, y[:, None])[:, 0]
 
+def _toward_some(target, loss): # toward the target, or where it is −1, up the loss
+    return lambda z, y: torch.where(target < 0, loss(z, y), toward(target.clamp_min(0))(z, y))
+
 LOSSES = {"ce": cross_entropy, "margin": margin}
 
 # %% ../nbs/04_attacks.ipynb #d240ea4f
@@ -84,36 +87,37 @@ def ascend(attack, # the settings: a PGD, SecondOrder or FGSM
            start:Tensor, # (B, …) first iterates
            seeds:Tensor, # (B,) int64, one seed a sample for its noise
            trace:list | None=None, # a dict for each step is appended: step; and for those still climbing index in the batch, grad_norm, loss
-           target:Tensor | None=None, # (B,) wrong classes to reach; None: any
-           loss=None # (z, y) -> (B,), what to climb; None: what `attack.loss` names
+           target:Tensor | None=None, # (B,) wrong classes to reach, −1 for any; None: any for all
+           loss=None, # (z, y) -> (B,), what to climb; None: what `attack.loss` names
+           owner:Tensor | None=None # (B,) int64, the image that each row is an attempt on; when one fools, all of that image leave; None: a row, an image
           ) -> Search:
     "One attempt: `attack.steps` steps of steepest ascent on the loss, smoothed where the attack has noise."
     out, spent, finite = start.clone(), torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool)
     live, x_t, m, goal = torch.arange(len(x), device=x.device), start, torch.zeros_like(start), y if target is None else target
-    loss = loss or LOSSES[attack.loss]
+    own, loss = live if owner is None else owner, loss or LOSSES[attack.loss]
     for t in range(attack.steps):
         if attack.early_stop and not attack.sees_itself and t % attack.look_every == 0:
-            live, x_t, y, x, seeds, m, goal = _leave(out, finite, _logits(model, x_t.clamp(0, 1)), live, x_t, y, x, seeds, m, goal)
+            live, x_t, y, own, x, seeds, m, goal = _leave(out, finite, _logits(model, x_t.clamp(0, 1)), live, x_t, y, own, x, seeds, m, goal)
         if len(live) == 0: break
-        g, value, z = mean_gradient(model, x_t, y, loss if target is None else toward(goal), attack.sigma_at(t, x), attack.samples, seeds, t*attack.samples)
+        g, value, z = mean_gradient(model, x_t, y, loss if target is None else _toward_some(goal, loss), attack.sigma_at(t, x), attack.samples, seeds, t*attack.samples)
         spent[live] += attack.samples
         finite[live] &= torch.isfinite(NORMS["linf"].length(g) + value)
         if trace is not None: trace.append({"step": t, "index": live, "grad_norm": NORMS["l2"].length(g), "loss": value})
-        if attack.early_stop and attack.sees_itself: live, x_t, y, x, seeds, m, goal, g = _leave(out, finite, z, live, x_t, y, x, seeds, m, goal, g)
+        if attack.early_stop and attack.sees_itself: live, x_t, y, own, x, seeds, m, goal, g = _leave(out, finite, z, live, x_t, y, own, x, seeds, m, goal, g)
         m = attack.momentum*m + steepest(g, "l2") if attack.momentum else g
         x_t = _move(attack, x_t, x, steepest(m, attack.norm), t)
     out[live] = x_t.clamp(0, 1)
     return Search(out, spent, finite)
 
 # %% ../nbs/04_attacks.ipynb #b5defe93
-def _leave(out, finite, z, live, x_t, y, *rest):
-    "Note the iterates of fooled or broken samples in `out` and take them out of the batch."
-    fine = torch.isfinite(z).all(1)
-    keep = fine & (z.argmax(1) == y)
-    if keep.all(): return live, x_t, y, *rest
+def _leave(out, finite, z, live, x_t, y, own, *rest):
+    "Note the iterates of fooled or broken samples in `out` and take them out of the batch, with the other attempts on a fooled image."
+    fine, right = torch.isfinite(z).all(1), z.argmax(1) == y
+    if (fine & right).all(): return live, x_t, y, own, *rest
     finite[live] &= fine
     out[live] = x_t.clamp(0, 1)
-    return tuple(t[keep] for t in (live, x_t, y, *rest))
+    keep = fine & ~torch.isin(own, own[fine & ~right])
+    return tuple(t[keep] for t in (live, x_t, y, own, *rest))
 
 # %% ../nbs/04_attacks.ipynb #16156d6e
 def at_step(schedule:float | tuple, # a number, or (first, last)
@@ -151,7 +155,7 @@ class Attack:
     def name(self) -> str: return f"{_SHORT.get(type(self).__name__, type(self).__name__.lower())}-{self.norm}" # e.g. "pgd-l2"
 
     def sigma_at(self, t:int, x:Tensor) -> float: return 0. # standard deviation of the noise at step t
-    def hope(self, attempts:int) -> float: return math.inf # share of its clean margin that an image may have left after so many attempts, for another to be made
+    def hope(self, attempts:int) -> float: return math.inf # share of its clean margin that an image may have left after so many attempts, for more to be made
 
 # %% ../nbs/04_attacks.ipynb #de403af1
 @dataclass(frozen=True)
@@ -246,7 +250,7 @@ class SecondOrder(PGD):
         widest = self.eps/3 if self.norm == "linf" else 5*self.eps/math.sqrt(x[0].numel())
         return at_step((widest, widest/10) if self.sigma is None else self.sigma, t, self.steps)
 
-    def hope(self, attempts:int) -> float: return .4/attempts if attempts > 1 else math.inf # as in `Attack`; a second attempt is always made
+    def hope(self, attempts:int) -> float: return 1/(3*attempts) # as in `Attack`
 
     @property
     def step(self) -> float | tuple: # ε/5; longer where there are fewer than ten steps
@@ -269,25 +273,33 @@ def run(attack:PGD, # or FGSM, SecondOrder
     check_batch(x, y)
     with torch.inference_mode(False), judging(model):
         x, y = x.detach().clone(), y.clone()
-        more = attack.restarts > 1
-        with torch.no_grad(): z = logits_of(model, x if more else x[:2])
+        with torch.no_grad(): z = logits_of(model, x if attack.restarts > 1 else x[:2])
         check_batch(x, y, classes=z.shape[1])
-        clean, ways = (margin(z, y), _right_and_wrong(z, y)[1].argsort(1, descending=True)[:, :-1]) if more else (z, z)   # ways: wrong classes, the likeliest first
-        seeds, nearest = _seeds(generator, x), clean.clone()
-        x_adv, spent, finite = x.clone(), torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool)
-        left = torch.arange(len(x), device=x.device)
-        for attempt in range(attack.restarts):
-            stream = seeds[left] + attempt
-            start = _start(attack, x[left], stream, attempt)
-            target = ways[left, (attempt//3 - 1) % ways.shape[1]] if attack.targets and attempt and attempt % 3 == 0 else None
-            new = ascend(attack, model, x[left], y[left], start, stream, trace, target)
-            x_adv[left], spent[left], finite[left] = new.x_adv, spent[left] + new.gradients, finite[left] & new.finite
-            if attempt + 1 == attack.restarts: break
+        seeds = _seeds(generator, x)
+        if attack.restarts == 1: return ascend(attack, model, x, y, _start(attack, x, seeds, first=True), seeds, trace)
+        return _attempts(attack, model, x, y, z, seeds, trace)
+
+# %% ../nbs/04_attacks.ipynb #attempts-code
+def _attempts(attack, model, x, y, z, seeds, trace) -> Search:
+    "Waves of attempts, each on the images for which there is hope."
+    clean, ways = margin(z, y), _right_and_wrong(z, y)[1].argsort(1, descending=True)[:, :-1]                # ways: wrong classes, the likeliest first
+    x_adv, spent, finite, fooled, nearest = x.clone(), torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool), torch.zeros_like(y, dtype=torch.bool), clean.clone()
+    left, made = torch.arange(len(x), device=x.device), 0
+    while len(left) and made < attack.restarts:
+        wave = torch.arange(made, min(2*made + 1, attack.restarts), device=x.device)
+        for part in left.split(max(1, len(x)//len(wave))):
+            who, number = part.repeat_interleave(len(wave)), wave.repeat(len(part))
+            target = torch.where(number % 3 == 0, ways[who, (number//3 - 1) % ways.shape[1]], -1) if attack.targets and made else None
+            new = ascend(attack, model, x[who], y[who], _start(attack, x[who], seeds[who] + number, made == 0), seeds[who] + number, trace, target, owner=who)
             z = _logits(model, new.x_adv)
-            nearest[left] = nearest[left].maximum(margin(z, y[left]))
-            left = left[(z.argmax(1) == y[left]) & new.finite & ~(nearest[left] < attack.hope(attempt + 1)*clean[left])]
-            if not len(left): break
-        return Search(x_adv, spent, finite)
+            ahead = margin(z, y[who]).nan_to_num(nan=-math.inf).view(len(part), -1)
+            best = ahead.argmax(1) + len(wave)*torch.arange(len(part), device=x.device)
+            x_adv[part], spent[part] = new.x_adv[best], spent[part] + new.gradients.view(len(part), -1).sum(1)
+            fooled[part], nearest[part] = z[best].argmax(1) != y[part], nearest[part].maximum(ahead.amax(1))
+            finite[part] &= torch.where(fooled[part], new.finite[best], new.finite.view(len(part), -1).all(1))
+        made += len(wave)
+        left = left[~fooled[left] & finite[left] & ~(nearest[left] < attack.hope(made)*clean[left])]
+    return Search(x_adv, spent, finite)
 
 # %% ../nbs/04_attacks.ipynb #seeds-code
 def _seeds(generator, x):
@@ -296,8 +308,8 @@ def _seeds(generator, x):
     return generator.to(x.device)
 
 # %% ../nbs/04_attacks.ipynb #start-code
-def _start(attack, x, seeds, attempt):
-    if attempt == 0 and not attack.random_start: return x
+def _start(attack, x, seeds, first):
+    if first and not attack.random_start: return x
     return project(x + random_in_ball(seeds, x.shape[1:], attack.eps, attack.norm, draw=-1).to(x.dtype), x, attack.eps, attack.norm)
 
 # %% ../nbs/04_attacks.ipynb #95f02d42
