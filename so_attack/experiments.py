@@ -160,7 +160,7 @@ def shipped(column:str, # a name from `COLUMNS`
     if not zoo_manifest() and column != "trades-linf-official": _fetch_zoo()
     if column not in model_names(): raise ModelMissing("not in the zoo yet" if zoo_manifest() else "no zoo at hand: work in a checkout of the project")
     try: path = model_file(column, download=column != "trades-linf-official")
-    except ModelMissing: raise ModelMissing("not at hand: set SO_ATTACK_HOME to the folder that has trades_mnist_smallcnn.pt" if column == "trades-linf-official" else f"not at hand: put {column}.safetensors into zoo/ in the folder that SO_ATTACK_HOME names") from None
+    except ModelMissing as e: raise ModelMissing(str(e).removeprefix(f"{column} is ")) from None
     return Network(column, sha256_of(path), lambda device="cpu": load_model(column, device), zoo_manifest().get(column, {}), path=path)
 
 # %% ../nbs/08_experiments.ipynb #3e949660

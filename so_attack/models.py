@@ -9,7 +9,7 @@ __all__ = ['NETWORKS', 'pool_relu', 'MadryNet', 'SmallCNN', 'NetA', 'NetC', 'Net
            'model_file', 'load_model', 'read_weights']
 
 # %% ../nbs/02_models.ipynb #ad4eea6f
-import copy, hashlib, json, os
+import copy, hashlib, json, os, sys
 from contextlib import contextmanager
 from pathlib import Path
 import torch
@@ -41,7 +41,8 @@ class MadryNet(nn.Module):
 # %% ../nbs/02_models.ipynb #f88d2347
 class SmallCNN(nn.Module):
     "conv3-32 ×2, conv3-64 ×2, FC 200 ×2: the network of Zhang et al. (2019) for MNIST, 0.3 million weights."
-    def __init__(self, dropout:float=.5): # rate after the first hidden layer, active in training only
+    def __init__(self, dropout:float=.5 # rate after the first hidden layer, active in training only
+                ):
         super().__init__()
         conv, fc = (lambda i, o: nn.Conv2d(i, o, 3)), nn.Linear
         self.feature_extractor = nn.ModuleDict({"conv1": conv(1, 32), "conv2": conv(32, 32), "conv3": conv(32, 64), "conv4": conv(64, 64)})
@@ -90,7 +91,7 @@ def check_batch(x:Tensor, # (B, …) images, float32 or float64
     if x.dtype not in (torch.float32, torch.float64): raise ValueError(f"x must be float32 or float64, not {x.dtype}, in which a ball cannot be kept: pass x.float(); the model may compute in {x.dtype} all the same.")
     if x.ndim < 2: raise ValueError(f"x must be a batch (B, …), not of shape {tuple(x.shape)}: add a batch dimension with x[None].")
     if not x.numel(): raise ValueError(f"x holds no images, its shape is {tuple(x.shape)}: give at least one.")
-    if torch.isnan(x).any(): raise ValueError("x contains NaN: remove those samples first.")
+    if not torch.isfinite(x).all(): raise ValueError(f"x contains {'NaN' if torch.isnan(x).any() else 'infinite numbers'}: remove those samples first.")
     lo, hi = x.min().item(), x.max().item()
     if lo < 0 or hi > 1: raise ValueError(f"x must lie in [0,1] but spans [{lo:.3g}, {hi:.3g}]: {_into_the_box(lo, hi)}.")
     if y is not None: _check_labels(x, y, classes)
@@ -127,14 +128,27 @@ def logits_of(model:nn.Module, # maps (B,…) to (B,K) logits
              ) -> Tensor: # (B, K)
     "The model's logits; ValueError unless they are one row of at least two numbers for each sample."
     try: z = model(x)
-    except RuntimeError as e:
-        if (own := precision(model)) == x.dtype: raise
-        remedy = f"pass x.to({own})" if own in (torch.float32, torch.float64) else "pass so_attack.sources.as_classifier(model, x[:2]) in its place"
-        raise ValueError(f"the model computes in {own} and cannot answer for images in {x.dtype}: {remedy}.") from e
+    except torch.cuda.OutOfMemoryError: raise
+    except RuntimeError as e: raise ValueError(_cannot_answer(model, x, e)) from e
     shape = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
     if not isinstance(z, Tensor) or z.ndim != 2 or len(z) != len(x) or z.shape[1] < 2:
         raise ValueError(f"the model must return logits of shape ({len(x)}, K) with K ≥ 2, not {shape}: wrap it so that its forward returns just the logits.")
     return z
+
+# %% ../nbs/02_models.ipynb #why-not-code
+def _cannot_answer(model, x, error):
+    own, where = precision(model), next((p.device for p in model.parameters()), x.device)
+    if own != x.dtype: return _other_precision(own, x.dtype)
+    return f"the model is on {where} and the images are on {x.device}: pass x.to({str(where)!r})." if where != x.device else _other_shape(x, error)
+
+def _other_precision(own, given):
+    remedy = f"pass x.to({own})" if own in (torch.float32, torch.float64) else "pass so_attack.sources.as_classifier(model, x[:2]) in its place"
+    return f"the model computes in {own} and cannot answer for images in {given}: {remedy}."
+
+def _other_shape(x, error):
+    return f"the model cannot answer for {len(x)} images of shape {tuple(x.shape[1:])} ({type(error).__name__}: {_line(error)}): give it images of the shape that it was made for."
+
+def _line(error): return " ".join(str(error).split())[:160]
 
 # %% ../nbs/02_models.ipynb #untouched-code
 def check_model(model # what was given as the model
@@ -229,7 +243,8 @@ class Twin(nn.Module):
         return z.to(torch.promote_types(z.dtype, torch.float32))
 
     @torch.no_grad()
-    def follow(self, model:nn.Module):
+    def follow(self, model:nn.Module # of the same architecture as the one that was copied
+              ) -> None:
         "Copy the weights again, after `model` has been trained by a step."
         for mine, theirs in ((self.net.parameters(), model.parameters()), (self.net.buffers(), model.buffers())):
             pairs = list(zip(mine, theirs))
@@ -309,8 +324,9 @@ def model_file(name:str, # a name from `model_names()`
     if name in _OFFICIAL: entry, folder = _OFFICIAL[name], cache_home()
     else: entry, folder = _zoo_entry(name, download), cache_home()/"zoo"
     path = next((p for p in (zoo_dir()/entry["file"], folder/entry["file"]) if p.exists()), folder/entry["file"])
-    if not path.exists() and download: _download(entry.get("url", _REPO + entry["file"]), path)
-    if not path.exists(): raise ModelMissing(f"{name} is not at hand: put {entry['file']} into {_wanted(path)}.")
+    url = entry.get("url", _REPO + entry["file"])
+    if not path.exists() and download: _download(url, path)
+    if not path.exists(): raise ModelMissing(f"{name} is not at hand: {_by_hand(url, path)}.")
     if sha256_of(path) != entry["sha256"]: raise ModelMissing(f"{path.name} is not the published file of {name} (its sha256 differs): delete it and load the model again.")
     return path
 
@@ -322,10 +338,13 @@ def _zoo_entry(name, download):
 
 def _download(url, path):
     path.parent.mkdir(parents=True, exist_ok=True)
-    try: torch.hub.download_url_to_file(url, str(path), progress=False)
-    except OSError as e: raise ModelMissing(f"{path.name} could not be downloaded ({type(e).__name__}): put the file into {_wanted(path)}.") from None
+    if watched := sys.stderr.isatty(): print(f"{path.name}, from {url}", file=sys.stderr)
+    try: torch.hub.download_url_to_file(url, str(path), progress=watched)
+    except OSError as e: raise ModelMissing(f"{path.name} could not be downloaded ({type(e).__name__}): {_by_hand(url, path)}.") from None
 
-def _wanted(path): return "the folder that SO_ATTACK_HOME names" if path.parent == cache_home() else "zoo/ in the folder that SO_ATTACK_HOME names"
+def _by_hand(url, path):
+    folder = "the folder that SO_ATTACK_HOME names" if path.parent == cache_home() else "zoo/ in the folder that SO_ATTACK_HOME names"
+    return f"download {url} and put it as {path.name} into {folder}"
 
 # %% ../nbs/02_models.ipynb #eb2fa7de
 def load_model(name:str, # "madry-linf", "natural", …, "trades-linf-official": see `model_names()`

@@ -15,9 +15,9 @@ from typing import Callable
 import torch
 from torch import Tensor, nn
 from .norms import Threat
-from .models import judging
+from .models import _line, judging
 from .attacks import PGD, Search
-from .sources import _file, _line, _need, _package
+from .sources import _file, _need, _package
 
 # %% ../nbs/14_peers.ipynb #602a35d1
 _LABELS = {"linf": "Linf", "l2": "L2"}
@@ -105,14 +105,22 @@ class Peer:
     call:Callable # (model, x, y) -> images
     noisy, foreign, early_stop = False, True, False
 
-    def run(self, model, x, y, generator=None, trace=None) -> Search:
+    def run(self, model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given back as found
+            x:Tensor, # (B, …) images in [0,1]
+            y:Tensor, # (B,) int64 labels
+            generator=None, # (B,) int64 seeds of the images, of which the first counts; None: 0
+            trace=None # not used
+           ) -> Search:
+        "What it returns, even where that lies outside of ball and box, and the gradients it took; ValueError where it fails."
         with judging(Counted(model)) as seen, torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), torch.enable_grad(), _untouched(model), _quiet():
             torch.manual_seed(int(generator[0]) if isinstance(generator, Tensor) else 0)
             try: x_adv = self.call(seen, x.detach().clone(), y.clone()).detach().to(x)
             except Exception as e: raise ValueError(f"{self.spec} failed with {type(e).__name__} ({_line(e)}): leave it out, or see whether it suits this model.") from e
         return Search(x_adv, torch.full_like(y, seen.images//len(y)), torch.ones_like(y, dtype=torch.bool))
 
-    def to_json(self) -> dict: return {"attack": self.spec, "norm": self.norm, "eps": self.eps, "version": self.version}
+    def to_json(self) -> dict:
+        "What it was: spec, norm, size and version."
+        return {"attack": self.spec, "norm": self.norm, "eps": self.eps, "version": self.version}
 
 # %% ../nbs/14_peers.ipynb #d7b7a5a5
 def _version(spec):

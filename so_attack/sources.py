@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from .data import Data, DataMissing, data_home, mnist, mnist5k
-from .models import ModelMissing, check_batch, check_untouched, judging, load_model, logits_of, model_names, read_weights
+from .models import ModelMissing, _line, _other_shape, check_batch, check_untouched, judging, load_model, logits_of, model_names, read_weights
 
 # %% ../nbs/13_sources.ipynb #5e118aff
 class Unfit(ValueError):
     "A wrapper does not suit the model or the images; the sentence says what would."
 
+# %% ../nbs/13_sources.ipynb #normalized-code
 class Normalized(nn.Module):
     "The model on (x − mean)/std."
     mean:Tensor
@@ -114,9 +115,7 @@ def _answer(model, x):
         except Exception as e: wrong = wrong or e
         else:
             if not isinstance(getattr(z, "logits", None), Tensor): return new, z
-    raise ValueError(f"the model cannot answer for {len(x)} images of shape {tuple(x.shape[1:])} ({type(wrong).__name__}: {_line(wrong)}): give it images of the shape that it was made for.") from None
-
-def _line(e): return " ".join(str(e).split())[:160]
+    raise ValueError(_other_shape(x, wrong)) from None
 
 # %% ../nbs/13_sources.ipynb #f7395694
 def from_timm(model:nn.Module # a timm model
@@ -214,11 +213,16 @@ def load_spec(spec:str, # e.g. "net.py:build", "madry-linf", "timm:resnet18"
 
 _ADAPTERS = {"timm": _timm, "hf": _hf}
 
+# %% ../nbs/13_sources.ipynb #by-name-code
 def _by_name(name):
     if name.endswith(".py"): raise ValueError(f"{name} is a file of many things: write {name}:NAME, the function that builds the model.")
-    if Path(name).suffix in (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".ts", ".pt2", ".onnx"): raise ValueError(f"{name} holds weights and no network, or a network that only code of yours can load: write a function that builds the network and loads its weights, or returns torch.jit.load(path) or torch.export.load(path).module(), and name it as file.py:factory.")
+    if Path(name).suffix in (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".ts", ".pt2", ".onnx"):
+        raise ValueError(f"{name} holds weights and no network, or a network that only code of yours can load: write a function that builds the network and loads its weights, "
+                         "or returns torch.jit.load(path) or torch.export.load(path).module(), and name it as file.py:factory.")
     try: return load_model(name)
-    except ValueError: raise ValueError(f"unknown model {name!r}: write file.py:factory, package.module:factory, timm:NAME, hf:NAME, or one of {', '.join(model_names()) or 'so-attack models'}.") from None
+    except ValueError:
+        known = ", ".join(model_names()) or "so-attack models"
+        raise ValueError(f"unknown model {name!r}: write file.py:factory, package.module:factory, timm:NAME, hf:NAME, or one of {known}.") from None
 
 # %% ../nbs/13_sources.ipynb #c226470e
 def _arrays(path) -> tuple[Tensor, Tensor]:
@@ -336,6 +340,7 @@ def load_data(spec:str, # "mnist", "mnist5k", "cifar10", a folder, a .npz or .sa
     else: raise ValueError(f"unknown data {spec!r}: write {', '.join(NAMED)}, a folder with one folder a class, or a .npz or .safetensors file with x and y.")
     return data if n is None else _first(data, n)
 
+# %% ../nbs/13_sources.ipynb #first-code
 def _first(data, n):
     if isinstance(data.x, Tensor): return data[:n]
     if n >= len(data): return data
