@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from . import __version__
 from .norms import Threat, sample_seeds
-from .models import check_batch, check_model, classes_of, fast_twins, judging, logits_of
+from .models import _other_precision, check_batch, check_model, classes_of, fast_twins, judging, logits_of
 from .attacks import margin
 from .evaluation import Estimate
 from .experiments import machine, write_text
-from .sources import as_classifier
+from .sources import Cast, as_classifier
 from .ledger import Job, Plan, _among, _kept, _write, check_answers, claim, fill_ledger, first_few, images_sha, load_examples, model_sha, more_rows, sizes, survivors, writable
 from .checks import Check, _limit, ceilings, check_ceiling, check_chance_to_attack, check_contract, check_flattened, check_mode, check_moves, check_sizes, check_verdicts, curves, explained, grade, graded
 
 # %% ../nbs/10_audit.ipynb #d66f3388
 @dataclass(frozen=True, eq=False)
-class AuditReport:
-    "What an audit found."
+class _Found:
+    "What an audit found, and what can be read off it."
     ledger:Any # pandas DataFrame, one row an image, threat and attack
     more:Any # the same for the extra attacks on the first few images
     checks:tuple[Check, ...] # all of them, also those that passed
@@ -38,9 +38,6 @@ class AuditReport:
     gallery:tuple=() # dicts: sample, threat, attack, label, prediction, clean prediction, distance, x, x_adv
 
     def __len__(self): return self.ledger["sample"].nunique()
-    def __repr__(self): return f"{self._headline()}\n{self.table().round(1)}"
-    def _repr_html_(self): return f"<p>{self._headline()}</p>{self.table().round(1).to_html()}"
-    def _headline(self): return f"Robust in every threat: {self.union()} % of {len(self):,} images. Grade: {self.grade}" + "".join(f", {c.name}" for c in self.flags)
     @property
     def grade(self) -> str:
         "The worst grade among the flags: 'valid', 'suspect' or 'invalid'."
@@ -49,34 +46,45 @@ class AuditReport:
     def flags(self) -> list[Check]:
         "The checks that failed, but for those that another explains."
         return [c for c in self.checks if c.flag]
-    def union(self) -> Estimate:
-        "Images that are right and that nothing broke, as an Estimate: `robust` of `n`; `accuracy`, `low` and `high` between 0 and 1."
-        return self.accuracy()
-    def accuracy(self, threat=None, attack=None) -> Estimate:
-        """Images that are right in this threat ("l2:2") under this attack ("pgd"), as an Estimate; None stands for all.
-        ValueError for a threat or an attack that was not made."""
-        return accuracy(self, threat, attack)
-    def table(self):
-        "DataFrame in percent: accuracy, low, high, n and ceiling; a row for the clean images, each attack, each threat, and the union."
-        return table(self)
     def overlap(self):
         "DataFrame: how many images were broken by exactly which attacks; a column of True and False for each attack, and `images`."
         return overlap(self.ledger)
     def curves(self):
         "DataFrame: robust accuracy of the first few images at smaller and larger sizes, for each norm."
         return curves(self.more, first_few(len(self)))
-    def advice(self, check:Check) -> str:
-        "The next thing to do about one of `flags`: a command line, or Python; empty where there is nothing."
-        return advice(self, check)
-    def to_json(self) -> dict:
-        "Everything but the ledger's rows, in percent, as JSON can hold it."
-        return to_json(self)
-    def to_parquet(self, path) -> Path:
+    def to_parquet(self, path # of the file, e.g. "audit/ledger.parquet"
+                  ) -> Path: # of the file
         "Write the ledger to a file, and make its folder; ValueError where that cannot be."
         path = writable(Path(path).parent)/Path(path).name
         _write(path, lambda p: self.ledger.to_parquet(p, index=False))
         return path
-    def to_html(self, path) -> Path:
+
+# %% ../nbs/10_audit.ipynb #report-code
+class AuditReport(_Found):
+    "What an audit found."
+    def __repr__(self): return f"{self._headline()}\n{self.table().round(1)}"
+    def _repr_html_(self): return f"<p>{self._headline()}</p>{self.table().round(1).to_html()}"
+    def _headline(self): return f"Robust in every threat: {self.union()} % of {len(self):,} images. Grade: {self.grade}" + "".join(f", {c.name}" for c in self.flags)
+    def union(self) -> Estimate:
+        "Images that are right and that nothing broke, as an Estimate: `robust` of `n`; `accuracy`, `low` and `high` between 0 and 1."
+        return self.accuracy()
+    def accuracy(self, threat=None, # a Threat of the audit, or its text, e.g. "l2:2"; None: all
+                 attack=None # an attack of the audit, e.g. "pgd"; None: all
+                ) -> Estimate:
+        "Images that are right in this threat under this attack; ValueError for a threat or an attack that was not made."
+        return accuracy(self, threat, attack)
+    def table(self):
+        "DataFrame in percent: accuracy, low, high, n and ceiling; a row for the clean images, each attack, each threat, and the union."
+        return table(self)
+    def advice(self, check:Check # one of `flags`
+              ) -> str: # a command line where the audit has one, else Python
+        "The next thing to do about a flag; empty where there is nothing."
+        return advice(self, check)
+    def to_json(self) -> dict:
+        "Everything but the ledger's rows, in percent, as JSON can hold it."
+        return to_json(self)
+    def to_html(self, path # of the file, e.g. "audit/report.html"
+               ) -> Path: # of the file
         "Write the report as one page, and make its folder; ValueError where that cannot be."
         from so_attack.pages import html
         return write_text(writable(Path(path).parent)/Path(path).name, html(self))
@@ -249,10 +257,16 @@ def _refuse(model, x, y):
     check_batch(few, y[:len(few)] if isinstance(y, Tensor) else y)
     device = next((p.device for p in model.parameters()), x.device if isinstance(x, Tensor) else torch.device("cpu"))
     few, labels = few.to(device), y[:len(few)].to(device)
-    model = as_classifier(model, few[:2])
+    model = _in_its_precision(model, few[:2])
     with judging(model): classes = classes_of(model, few[:2])
     for i in range(0, len(y), 500): check_batch(x[i:i + 500], y[i:i + 500], classes)
     return model, (few, labels), device
+
+def _in_its_precision(model, x):
+    "As a plain classifier; where the images could be of the model's own precision, they have to be."
+    new = as_classifier(model, x)
+    if new is not model and isinstance(new, Cast) and new.dtype in (torch.float32, torch.float64): raise ValueError(_other_precision(new.dtype, x.dtype))
+    return new
 
 # %% ../nbs/10_audit.ipynb #contract-code
 def _contract(model, probe, checks, plan) -> tuple[list[Check], Plan, int]:

@@ -218,7 +218,7 @@ def _audit(command, model, data, threat, n, out, mean, std, probabilities, size,
     from so_attack.audit import Plan, audit
     from so_attack.experiments import fingerprint
     from so_attack.ledger import model_sha
-    from so_attack.sources import load_data
+    from so_attack.sources import as_classifier, load_data
     torch.set_flush_denormal(True)
     Plan(tuple(threat), others=tuple(others), **plan)                                                       # refused before anything is loaded
     if n < 0: raise ValueError(f"--n must not be negative, not {n}.")
@@ -229,7 +229,9 @@ def _audit(command, model, data, threat, n, out, mean, std, probabilities, size,
     folder = _folder(out, f"audit/{slug}_{fingerprint([command, model_sha(net)])[:8]}")
     images = load_data(data, n or None, size or own_size)
     about = {"model": model, "data": images.name, "command": command, "classes": getattr(images.x, "classes", None)}
-    with redirect_stdout(sys.stderr): report = audit(net, images.x, images.y, threat, folder, about=about, others=others, **plan)     # the model may print
+    with redirect_stdout(sys.stderr):                                                                       # the model may print
+        net = as_classifier(net, images.x[:2].to(device))                                                   # images from a file stay in the precision that they have
+        report = audit(net, images.x, images.y, threat, folder, about=about, others=others, **plan)
     _deliver(report, folder, json, fail_under)
 
 # %% ../nbs/11_cli.ipynb #deliver

@@ -11,7 +11,7 @@ from so_attack.data import mnist5k
 from so_attack.ledger import load_examples, survivors
 from so_attack.norms import Threat, distance
 from so_attack.peers import peer
-from so_attack.sources import from_timm, from_transformers, load_spec
+from so_attack.sources import as_classifier, from_timm, from_transformers, load_spec
 
 pytestmark = pytest.mark.slow                                                 # its notebooks test the same rooms every time
 ROOT = Path(__file__).parent.parent
@@ -148,7 +148,7 @@ def test_unusual_but_right(home, monkeypatch, args, n):
 def test_precision_changes_nothing_here(home):
     "The same network in double precision, asked with float32 images: the same verdicts, and its own precision."
     d = mnist5k("test")[:40]
-    one, two = (audit(load_spec(f"{home}/net.py:{name}"), d.x, d.y, ["l2:0.5"], budget=10, progress=False) for name in ("build", "double"))
+    one, two = (audit(as_classifier(load_spec(f"{home}/net.py:{name}"), d.x[:2]), d.x, d.y, ["l2:0.5"], budget=10, progress=False) for name in ("build", "double"))
     assert one.ledger.verdict.tolist() == two.ledger.verdict.tolist() and two.grade == "valid" and one.about["model"]["sha256"] != two.about["model"]["sha256"]
 
 def test_exit_codes(whole, home, monkeypatch):
