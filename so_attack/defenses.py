@@ -57,12 +57,28 @@ class Defence(_Stateless):
         for eps in (self.eps_linf, self.eps_l2): check_eps(eps)
 
     @property
-    def name(self) -> str: return f"{type(self).__name__.lower()}-{self.norm}"
+    def name(self) -> str:
+        "For example `madry-linf`."
+        return f"{type(self).__name__.lower()}-{self.norm}"
 
-    def threat(self, batch:int=0, scale:float=1.) -> Threat:
-        "What this batch is attacked with."
+    def threat(self, batch:int=0, # number of the batch since training began
+               scale:float=1. # share of eps to use, in [0,1]
+              ) -> Threat:
+        "What this batch is attacked with: the schedule's norm, and the radius in it times `scale`."
         norm = norm_of_batch(self.norm, batch)
         return Threat(norm, scale*(self.eps_l2 if norm == "l2" else self.eps_linf))
+
+    def loss(self, model:nn.Module, # the network in training
+             x:Tensor, # (B, …) images in [0,1]
+             y:Tensor, # (B,) int64
+             batch:int=0, # number of the batch since training began
+             scale:float=1., # share of eps to use, in [0,1]
+             search:nn.Module | None=None, # where to look for gradients; None: the model itself
+             seeds:Tensor | None=None, # (B,) int64 seeds of the attack's noise
+             state:nn.Module | None=None # what `self.state` made
+            ) -> tuple[Tensor, Tensor]: # mean loss, logits (B,K) that accuracy is counted on
+        "What is minimised on a batch; each defence has its own."
+        raise NotImplementedError
 
 # %% ../nbs/05_defenses.ipynb #28a83d81
 def _inner(defence, threat, scale):
@@ -77,19 +93,14 @@ class Madry(Defence):
     steps:int=7 # gradient steps of the inner attack
     reach:float=2.5 # how far the steps go together, in eps
 
-    def attack(self, batch:int=0, scale:float=1.) -> PGD:
-        "The attack that this batch is trained against."
+    def attack(self, batch:int=0, # number of the batch since training began
+               scale:float=1. # share of eps to use, in [0,1]
+              ) -> PGD:
+        "The attack that this batch is trained against; fewer steps where `scale` is below 1."
         return _inner(self, self.threat(batch, scale), scale)
 
-    def loss(self, model:nn.Module, # the network in training
-             x:Tensor, # (B, …) images in [0,1]
-             y:Tensor, # (B,) int64
-             batch:int=0, # number of the batch since training began
-             scale:float=1., # share of eps to use, in [0,1]
-             search:nn.Module | None=None, # where to look for gradients; None: the model itself
-             seeds:Tensor | None=None, # (B,) int64 seeds of the random starts
-             state:nn.Module | None=None # what `self.state` made
-            ) -> tuple[Tensor, Tensor]: # mean loss, logits (B,K) that accuracy is counted on
+    def loss(self, model, x, y, batch=0, scale=1., search=None, seeds=None, state=None) -> tuple[Tensor, Tensor]:
+        "Cross-entropy of attacked images, and their logits; arguments as in `Defence.loss`."
         x_adv = self.attack(batch, scale)(search or model, x, y, seeds)
         z = model(x_adv)
         return F.cross_entropy(z, y), z
@@ -101,6 +112,7 @@ class Natural(_Stateless):
     name = "natural"
 
     def loss(self, model, x, y, batch=0, scale=1., search=None, seeds=None, state=None) -> tuple[Tensor, Tensor]:
+        "Cross-entropy of clean images, and their logits; arguments as in `Defence.loss`, of which the first three count."
         z = model(x)
         return F.cross_entropy(z, y), z
 
@@ -120,7 +132,13 @@ class Trades(Defence):
     reach:float=2.5 # how far the steps go together, in eps
     beta:float=1. # weight of the second demand
 
-    def attack(self, search, x, y, seeds, threat, scale=1.) -> Tensor: # x_adv (B, …)
+    def attack(self, search:nn.Module, # where to look for gradients
+               x:Tensor, # (B, …) images in [0,1]
+               y:Tensor, # (B,) int64, not looked at
+               seeds:Tensor, # (B,) int64 seeds of the starts
+               threat:Threat, # the ball
+               scale:float=1. # share of the steps to take, in [0,1]
+              ) -> Tensor: # x_adv (B, …)
         "The image in the ball on which `search` differs most from what it says at x."
         start = project(x + .001*gaussian(seeds, x.shape[1:], -1), x, threat.eps, threat.norm)
         with judging(search):
@@ -128,6 +146,7 @@ class Trades(Defence):
             return ascend(_inner(self, threat, scale), search, x, y, start, seeds, loss=lambda z_adv, _: divergence(z, z_adv)).x_adv
 
     def loss(self, model, x, y, batch=0, scale=1., search=None, seeds=None, state=None) -> tuple[Tensor, Tensor]:
+        "Cross-entropy of clean images plus `beta` times the divergence in the ball, and the clean logits; arguments as in `Defence.loss`."
         seeds = sample_seeds(len(x), device=x.device) if seeds is None else seeds
         x_adv = self.attack(search or model, x, y, seeds, self.threat(batch, scale), scale)
         z, z_adv = model(torch.cat([x, x_adv])).chunk(2)
@@ -146,7 +165,10 @@ class _WithStatic:
     "The state of a defence that names networks in `static`: the networks."
     static:tuple
 
-    def state(self, classes, static=()) -> Sources:
+    def state(self, classes:int, # K, not looked at
+              static=() # the networks named in `static`, in eval mode
+             ) -> Sources:
+        "The static networks, to be attacked; ValueError unless there is one for each name."
         if len(static) != len(self.static): raise ValueError(f"Ensemble needs its static models {', '.join(self.static)}: `train` makes them, or pass them as `static`.")
         return Sources(static)
 
@@ -165,12 +187,18 @@ class Ensemble(_WithStatic, Defence):
         super().__post_init__()
         object.__setattr__(self, "static", tuple(self.static))
 
-    def attack(self, search, x, seeds, threat, state) -> Tensor: # x_adv (B, …)
+    def attack(self, search:nn.Module, # the network in training, or its twin
+               x:Tensor, # (B, …) images in [0,1]
+               seeds:Tensor, # (B,) int64; the first draws the source
+               threat:Threat, # the ball
+               state:Sources # the static networks
+              ) -> Tensor: # x_adv (B, …)
         "One step on a source that the batch's first seed draws."
         models = [search, *state.static]
         return _one_step(models[int(seeds[0]) % len(models)], x, threat, seeds)
 
     def loss(self, model, x, y, batch=0, scale=1., search=None, seeds=None, state=None) -> tuple[Tensor, Tensor]:
+        "Cross-entropy, half of it of clean and half of attacked images, and the attacked logits; arguments as in `Defence.loss`."
         seeds = sample_seeds(len(x), device=x.device) if seeds is None else seeds
         x_adv = self.attack(search or model, x, seeds, self.threat(batch, scale), state)
         z, z_adv = model(torch.cat([x, x_adv])).chunk(2)
@@ -217,7 +245,10 @@ class Centres(nn.Module):
         self.register_buffer("c", torch.zeros(classes, classes))
 
     @torch.no_grad()
-    def follow(self, z:Tensor, y:Tensor, alpha:float):
+    def follow(self, z:Tensor, # (B, K) logits
+               y:Tensor, # (B,) int64
+               alpha:float # how fast the centres move, in [0,1]
+              ) -> None:
         "Move each class's centre towards its samples."
         pull, count = torch.zeros_like(self.c).index_add_(0, y, self.c[y] - z), y.bincount(minlength=len(self.c))
         self.c -= alpha*pull/(1 + count)[:, None]
@@ -229,9 +260,14 @@ class ATDA(Defence):
     weight:float=1/3 # of the three terms of adaptation
     alpha:float=.1 # how fast the centres move
 
-    def state(self, classes, static=()) -> Centres: return Centres(classes)
+    def state(self, classes:int, # K
+              static=() # none
+             ) -> Centres:
+        "The class centres, all 0."
+        return Centres(classes)
 
     def loss(self, model, x, y, batch=0, scale=1., search=None, seeds=None, state=None) -> tuple[Tensor, Tensor]:
+        "Cross-entropy of clean and of attacked images plus `weight` times the adaptation, and the attacked logits; arguments as in `Defence.loss`. Moves the centres."
         threat, search = self.threat(batch, scale), search or model
         both = model(torch.cat([x, _one_step(search, x, threat, seeds)])).float()
         z, z_adv = both.chunk(2)

@@ -39,11 +39,17 @@ class Estimate:
     def __post_init__(self):
         if not 0 <= self.robust <= self.n or self.n < 1: raise ValueError(f"{self.robust} of {self.n} is not a share: write 0 ≤ robust ≤ n with n ≥ 1.")
     @property
-    def accuracy(self) -> float: return self.robust/self.n
+    def accuracy(self) -> float:
+        "The share, between 0 and 1."
+        return self.robust/self.n
     @property
-    def low(self) -> float: return wilson(self.robust, self.n)[0]
+    def low(self) -> float:
+        "Where its interval begins."
+        return wilson(self.robust, self.n)[0]
     @property
-    def high(self) -> float: return wilson(self.robust, self.n)[1]
+    def high(self) -> float:
+        "Where its interval ends."
+        return wilson(self.robust, self.n)[1]
     def __str__(self): return f"{100*self.accuracy:.1f} [{100*self.low:.1f}, {100*self.high:.1f}]"
 
 # %% ../nbs/07_evaluation.ipynb #a99b477a
@@ -113,25 +119,44 @@ class Verdicts:
     frame:Any # pandas DataFrame: sample, attack, verdict, label, prediction, margin, distance, gradients, fast
     examples:Any=None # dict attack -> (N, …) images, when they were kept
 
-    @property
-    def names(self) -> list[str]: return list(dict.fromkeys(self.frame.attack))
     def __repr__(self): return self.table().round(1).to_string()
     def _repr_html_(self): return self.table().round(1).to_html()
     def __len__(self): return self.frame["sample"].nunique()
-    def of(self, name) -> list[str]: return list(_rows(self, name).verdict)
-    def accuracy(self, name="natural") -> Estimate: return Estimate(self.of(name).count("robust"), len(self))
-    def union(self, names=None) -> Estimate:
-        "Robust on the clean image and under every attack (of `names`, default all)."
-        survivors = [set(r["sample"][r.verdict == "robust"]) for r in (_rows(self, n) for n in ["natural", *(self.names if names is None else names)])]
-        return Estimate(len(set.intersection(*survivors)), len(self))
-    def table(self): return _summary(self)
-    def to_json(self) -> dict: return _summary(self).round(4).to_dict("index")
-    def to_parquet(self, path): self.frame.to_parquet(path, index=False)
+    @property
+    def names(self) -> list[str]:
+        "The attacks, in order; the first is `natural`."
+        return list(dict.fromkeys(self.frame.attack))
+    def of(self, name:str # one of `names`
+          ) -> list[str]: # (N) "robust", "fooled" or "invalid"
+        "The verdicts under one attack, in the order of the samples."
+        return list(_rows(self, name).verdict)
+    def accuracy(self, name:str="natural" # one of `names`
+                ) -> Estimate:
+        "How many of the samples are robust under one attack."
+        return Estimate(self.of(name).count("robust"), len(self))
+    def union(self, names=None # some of `names`; None: all
+             ) -> Estimate:
+        "How many are robust on the clean image and under every one of these attacks."
+        return _union(self, names)
+    def table(self):
+        "DataFrame: accuracy, low and high in percent, n, and how many were invalid and gradients spent; a row an attack, and the union."
+        return _summary(self)
+    def to_json(self) -> dict: # name -> {"accuracy", "low", …}
+        "The table, as JSON can hold it."
+        return _summary(self).round(4).to_dict("index")
+    def to_parquet(self, path # of the file; its folder is there
+                  ) -> None:
+        "Write the rows, without examples, for `read_verdicts`."
+        self.frame.to_parquet(path, index=False)
 
 # %% ../nbs/07_evaluation.ipynb #ba475a2e
 def _rows(verdicts, name):
     if name not in verdicts.names: raise ValueError(f"no attack named {name!r} was run: the names are {', '.join(verdicts.names)}.")
     return verdicts.frame[verdicts.frame.attack == name].sort_values("sample")
+
+def _union(verdicts, names):
+    survivors = [set(r["sample"][r.verdict == "robust"]) for r in (_rows(verdicts, n) for n in ["natural", *(verdicts.names if names is None else names)])]
+    return Estimate(len(set.intersection(*survivors)), len(verdicts))
 
 def _percent(e): return {"accuracy": 100*e.accuracy, "low": 100*e.low, "high": 100*e.high, "n": e.n}
 
@@ -146,6 +171,7 @@ def _summary(verdicts):
     if "union" in rows: rows["union"]["invalid"] = verdicts.frame[verdicts.frame.verdict == "invalid"]["sample"].nunique()
     return pd.DataFrame.from_dict(rows, orient="index")
 
+# %% ../nbs/07_evaluation.ipynb #read-code
 def read_verdicts(path # a file written by `Verdicts.to_parquet`
                  ) -> Verdicts:
     "Verdicts from a Parquet file."
@@ -158,8 +184,17 @@ class Natural:
     "No attack: the clean image. Needs no gradient, so none is looked at."
     norm:str="l2" # in which the distance, 0, is measured
     eps:float=0. # radius: nothing moves
-    def run(self, model, x, y, generator=None, trace=None): return Search(x, torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool))
 
+    def run(self, model:nn.Module, # not asked
+            x:Tensor, # (B, …) images in [0,1]
+            y:Tensor, # (B,) labels
+            generator=None, # not used
+            trace=None # not used
+           ) -> Search:
+        "The images as they are, for no gradients."
+        return Search(x, torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool))
+
+# %% ../nbs/07_evaluation.ipynb #named-code
 def named(attacks # one attack, a list of attacks, or a dict name -> attack
          ) -> dict:
     "Attacks by name, the clean row first; ValueError where two share a name, or where one is no attack."
@@ -267,6 +302,7 @@ class Paired:
     only_b:int # robust under b, not under a
     p:float # two-sided exact p-value of McNemar's test
 
+# %% ../nbs/07_evaluation.ipynb #paired-code
 def paired(a, # verdicts under one attack, words or letters; "r…" is robust
            b # verdicts of the same samples, in the same order, under another
           ) -> Paired:

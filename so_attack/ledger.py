@@ -45,10 +45,13 @@ class Plan:
     loss:str="ce" # what PGD climbs: "ce" or "margin"
 
     def __post_init__(self): _check_plan(self)
-    def attacks(self, threat:Threat) -> dict: # name -> attack
+    def attacks(self, threat:Threat # one of `threats`
+               ) -> dict: # name -> attack
+        "What is done in one threat: our two attacks, and those of others that know its norm."
         return default_attacks(threat, self.budget, self.loss) | {name: p for name in self.others if (p := peer(name, threat))}
 
     def to_json(self) -> dict:
+        "Everything that changes the result."
         return {"threats": [str(t) for t in self.threats], "attacks": {str(t): {n: a.to_json() for n, a in self.attacks(t).items()} for t in self.threats},
                 "union_only": self.union_only, "seed": self.seed, "batch_size": self.batch_size, "fast": self.fast}
 
@@ -114,7 +117,10 @@ class Job:
     seeds:Tensor # (B,)
     close:nn.Module | None=None # a faster copy in the model's own precision, for searching without noise; None: the model
 
-    def take(self, keep) -> "Job": return replace(self, **{k: getattr(self, k)[keep] for k in ("index", "x", "y", "seeds")})
+    def take(self, keep # (B,) bool, or a slice
+            ) -> "Job":
+        "The same job for some of its images."
+        return replace(self, **{k: getattr(self, k)[keep] for k in ("index", "x", "y", "seeds")})
 
 # %% ../nbs/16_ledger.ipynb #verdict-words
 def _verdicts(prediction, finite, y): return [("robust" if p == c else "fooled") if f else "invalid" for p, f, c in zip(prediction.tolist(), finite.tolist(), y.tolist())]
@@ -319,7 +325,8 @@ def fill_ledger(jobs, # batch number -> Job, one after the other
 FACTORS = (.25, .5, .75, 1., 1.5, 2.)
 
 def first_few(n:int # images in all
-             ) -> int: # number of images for the extra attacks: a tenth, from 20 to 100
+             ) -> int: # of the first images
+    "How many images the extra attacks get: a tenth, from 20 to 100, and no more than there are."
     return min(n, max(20, n//10), 100)
 
 def sizes(plan:Plan # its threats: the largest eps of each norm counts
