@@ -21,7 +21,9 @@ def readme():
     FilterDefaults()(nb)                                    # what nbdev hides from its pages, it hides here
     clean = nbformat.reads(nb2str(nb), as_version=4)
     clean.metadata.language_info = {"name": "python"}       # so that fences say python
-    for cell in clean.cells: cell.source = re.sub(r"(?m)^#\|.*\n", "", cell.source)
+    for cell in clean.cells:
+        cell.source = re.sub(r"(?m)^#\|.*\n", "", cell.source)
+        for output in cell.get("outputs", []): output.get("data", {}).pop("text/html", None)  # a table is printed as text
     text, resources = MarkdownExporter().from_notebook_node(clean)
     if resources["outputs"]: raise SystemExit(f"save index's pictures in {nbs}/images and show them with ![](images/…)")
     text = re.sub(r"\A---\n.*?\n---\n", lambda _: title + "\n", text, flags=re.S)
