@@ -1,4 +1,5 @@
 "Everything that packaging needs to know stands in `settings.ini`."
+import re
 from configparser import ConfigParser
 from pathlib import Path
 from setuptools import find_packages, setup
@@ -11,10 +12,15 @@ readme = root/"README.md"
 
 def lines(key): return cfg.get(key, "").strip().splitlines()
 
+def absolute(text):
+    "Links and pictures lead to the repository: a package index shows the text without the files beside it."
+    def link(m): return f"{m[1]}({cfg['git_url']}/{'raw' if m[1][0] == '!' else 'blob'}/{cfg['branch']}/"
+    return re.sub(r"(!?\[[^]]*\])\((?![a-z]+:|#)", link, text)
+
 setup(
     name=cfg["lib_name"], version=cfg["version"], description=cfg["description"], keywords=cfg["keywords"],
-    author=cfg["author"], url=cfg["git_url"], license="Apache-2.0",
-    long_description=readme.read_text(encoding="utf8") if readme.exists() else cfg["description"],
+    author=cfg["author"], url=cfg["git_url"], project_urls={"Documentation": cfg["doc_host"]+cfg["doc_baseurl"]}, license="Apache-2.0",
+    long_description=absolute(readme.read_text(encoding="utf8")) if readme.exists() else cfg["description"],
     long_description_content_type="text/markdown",
     # a part of zoo/ that is small enough travels in the wheel; the other networks are downloaded when they are asked for
     packages=[*find_packages(include=[cfg["lib_name"], cfg["lib_name"]+".*"]), cfg["lib_name"]+".zoo"], package_dir={cfg["lib_name"]+".zoo": "zoo"},
