@@ -187,7 +187,21 @@ def load(path):
     first["source"] = first["source"][head.end():] if head.end() < len(first["source"]) else ""
     return page
 
-def inline_code(text): return f'<code{" class=whole" if "-" in text and len(text) <= 40 else ""}>{esc(text)}</code>'      # --size and madry-linf stay on one line
+def inline_code(text):
+    "Code in a sentence; --size and madry-linf stay on one line."
+    return f'<code>{" ".join(whole(esc(w)) if "-" in w and len(w) <= 40 else esc(w) for w in text.split(" "))}</code>'
+
+def whole(markup): return f'<span class="whole">{markup}</span>'
+def unbroken(markup): return re.sub(r"\b[A-Z]+-[A-Z0-9]+\b|[(\[][\d.]+(?:–|, )[\d.]+[)\]]", lambda m: whole(m[0]), markup)       # S-O, CIFAR-10, [94.1, 94.9]
+
+def breakable(marked):
+    "A line of code whose long words may be broken behind a dot, a bracket or a comma, where a phone has no room for them."
+    places = {word.start() + m.end() for word in re.finditer(r"\S{20,}", plain_text(marked)) for m in re.finditer(r"""[.,=(\[{](?=[^\W\d]|["'(\[{])""", word[0])}
+    out, seen = "", 0
+    for piece in re.findall(r"<[^>]+>|&[^;]+;|.", marked):
+        out, seen = out + piece, seen + (piece[0] != "<")
+        if piece[0] != "<" and seen in places: out += "<wbr>"
+    return out
 
 NUMBER = re.compile(r"[-−+~(]*[\d.…–—]|NaN|nan|None|True|False|-?$")
 
@@ -202,7 +216,7 @@ def frame(markup):
         for j in words if len(cells) > n and "colspan" not in m[0] else []: cells[j] = cells[j].replace(f"<{tag}>", f'<{tag} class="{"words" if len(cells[j]) < 44 else "words long"}">', 1)
         return "".join(cells)
     head, body, rest = re.sub(r"(?s)<tr.*?</tr>", mark, markup).partition("<tbody>")
-    return head + body + re.sub(r"<th\b([^>]*)>(?=[^<]{24})", r'<th\1 class="long">', rest)
+    return unbroken(head + body + re.sub(r"<th\b([^>]*)>(?=[^<]{24})", r'<th\1 class="long">', rest))
 
 def counted(members):
     "How many methods and how many properties, in words."
@@ -228,7 +242,7 @@ class Site:
         rules["code_inline"] = lambda tokens, i, *_: self.name_link(tokens[i].content)
         rules["fence"] = lambda tokens, i, *_: self.code(tokens[i].content, tokens[i].info.split()[0] if tokens[i].info.strip() else "text")
         rules["code_block"] = lambda tokens, i, *_: self.code(tokens[i].content, "text")
-        rules["text"] = lambda tokens, i, *_: esc(tokens[i].content).replace("S-O", '<span class="whole">S-O</span>')
+        rules["text"] = lambda tokens, i, *_: unbroken(esc(tokens[i].content))
         rules["table_open"], rules["table_close"] = (lambda *_: '<div class="scroll"><table>'), (lambda *_: "</table></div>")
         self.here = None
 
@@ -279,7 +293,8 @@ class Site:
     def line(self, marked):
         "One line of code; what is too long for the page goes on below, further in than it began."
         text = plain_text(marked)
-        if len(text) > 86: marked = re.sub(r" {3,}(?=<span class=\"c1\">)", "  ", marked)       # a comment is aligned with its neighbours only where there is room
+        gap = (lambda m: "  ") if len(text) > 86 else lambda m: f'  <span class="gap">{m[0][2:]}</span>'       # a comment is aligned with its neighbours only where there is room
+        marked = re.sub(r' {3,}(?=<span class="c1">)', gap, breakable(marked))
         return f'<span class="line" style="--in:{min(20, len(text) - len(text.lstrip(" "))) + 4}">{marked}\n</span>'
 
     def lines(self, marked):
@@ -323,7 +338,7 @@ class Site:
             tokens[i+2].type = "html_block"; tokens[i+2].content = f' <a class="here" href="#{anchor}" aria-label="Link to this section">#</a></{t.tag}>\n'
             if t.tag in ("h2", "h3"): self.here.toc.append((t.tag, anchor, re.sub(r"</?a\b[^>]*>", "", inner)))
             self.here.sections.append([anchor, plain(inner), ""])
-        kept = lambda m: f'<span class="whole">{m[0]}</span>' if len(spoken(m[1])) <= 9 else m[0]          # no comma alone on the next line
+        kept = lambda m: whole(m[0]) if len(spoken(m[1])) <= 9 else m[0]          # no comma alone on the next line
         out = re.sub(r'<span class="math inline">([^<]*)</span>[,.;:)]+', kept, self.md.renderer.render(tokens, self.md.options, {}))
         self.words(out)
         return out

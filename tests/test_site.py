@@ -136,6 +136,10 @@ def test_text_keeps_the_rows_of_a_table_and_breaks_sentences(docs, tmp_path):
     rows = docs.Site(tmp_path).lines("threat    robust\nlinf:0.3    95.0\n• so long a sentence\npassed  mode    The model came in eval mode, as it should have done")
     assert [" row" in line for line in rows.splitlines() if "span" in line and "--in" in line] == [True, True, False, False] and '"--in:2">•' in rows and '"--in:16">passed' in rows
 
+def test_long_words_break_where_a_reader_would(docs):
+    assert docs.breakable("torch.testing.assert_close(δ &lt; x)") == "torch.<wbr>testing.<wbr>assert_close(<wbr>δ &lt; x)" and docs.breakable("a.b(c)") == "a.b(c)"
+    assert docs.inline_code("run --n 5") == '<code>run <span class="whole">--n</span> 5</code>' and docs.unbroken("S-O, so 1") == '<span class="whole">S-O</span>, so 1'
+
 def test_a_dead_link_stops_the_build(docs, tmp_path, monkeypatch):
     nbs = tmp_path/"nbs"
     shutil.copytree(ROOT/"nbs"/"images", nbs/"images")
@@ -162,6 +166,13 @@ def test_page(page, site, tab):
             f"[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > {width} + 1 && !e.closest('.scroll, pre, .math')).map(e => e.outerHTML.slice(0, 120))"))
         assert tab.run("[...document.querySelectorAll('pre.code')].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 80))") == [], f"code scrolls at {width} pixels"
     assert tab.complaints == []
+
+@pytest.mark.parametrize("page", ["attacks", "curvature", "defenses", "norms"])
+def test_formulas_on_a_phone(page, site, tab):
+    "What does not fit beside each other goes one below the other, and nothing is cut off."
+    tab.size(375, 800, True)
+    tab.open(f"{(site/page).as_uri()}.html")
+    assert tab.run("[...document.querySelectorAll('.math.block')].filter(m => m.scrollWidth > m.clientWidth).map(m => m.textContent)") == []
 
 @pytest.fixture
 def front(site, tab):
