@@ -174,6 +174,7 @@ def show(report:AuditReport, # what `audit` returned
     "The headline, the table and the flags, in a rich Console."
     from rich import box
     from rich.table import Table
+    from rich.text import Text
     color = {"valid": "green", "suspect": "yellow", "invalid": "red"}[report.grade]
     grid = Table(title=f"{report.about['model']['name']} on {report.about['data']['name']}: accuracy in % [95 % interval]", title_justify="left", box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for head in ("threat", "attack", "accuracy", "interval", ""): grid.add_column(head, justify="right" if head == "accuracy" else "left")
@@ -185,7 +186,7 @@ def show(report:AuditReport, # what `audit` returned
     console.print(grid)
     console.print(f"Robust in every threat: [bold]{report.union()} %[/] of {len(report):,} images.   Grade: [bold {color}]{report.grade}[/]", highlight=False)
     for c in report.flags:
-        console.print(f"[bold]{c.name}[/] ({c.grade}): ", end="", highlight=False); console.print(c.text, highlight=False, markup=False)
+        console.print(Text.assemble((c.name, "bold"), f" ({c.grade}): {c.text}"))
         if report.advice(c): console.print(f"  next: {report.advice(c)}", style="dim", highlight=False, markup=False, soft_wrap=True)
 
 # %% ../nbs/10_audit.ipynb #c25d1757
