@@ -16,7 +16,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 from .norms import NORMS, Threat, flat, gaussian, parse_norm, per_sample, project, random_in_ball, sample_seeds, steepest
-from .models import check_batch, input_gradient, judging, logits_of
+from .models import check_batch, flushing, input_gradient, judging, logits_of
 
 # %% ../nbs/04_attacks.ipynb #ef87935d
 def _right_and_wrong(z, y):
@@ -271,7 +271,7 @@ def run(attack:PGD, # or FGSM, SecondOrder
        ) -> Search:
     "Attack a batch; ValueError in one sentence where the input breaks the contract."
     check_batch(x, y)
-    with torch.inference_mode(False), judging(model):
+    with torch.inference_mode(False), flushing(), judging(model):
         x, y = x.detach().clone(), y.clone()
         with torch.no_grad(): z = logits_of(model, x if attack.restarts > 1 else x[:2])
         check_batch(x, y, classes=z.shape[1])

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NETWORKS', 'pool_relu', 'MadryNet', 'SmallCNN', 'NetA', 'NetC', 'NetD', 'check_batch', 'precision', 'logits_of',
-           'check_model', 'check_untouched', 'classes_of', 'judging', 'low_precision', 'Twin', 'fast_twin',
+           'check_model', 'check_untouched', 'classes_of', 'judging', 'flushing', 'low_precision', 'Twin', 'fast_twin',
            'fast_twins', 'input_gradient', 'ModelMissing', 'zoo_dir', 'zoo_manifest', 'model_names', 'sha256_of',
            'model_file', 'load_model', 'read_weights']
 
@@ -185,6 +185,16 @@ def judging(model:nn.Module # any module; in one thread at a time
         yield model
     finally:
         for m, mode in modes: m.training = mode
+
+# %% ../nbs/02_models.ipynb #flush-code
+@contextmanager
+def flushing():
+    "Inside the block, this thread counts float32 numbers below 1.2e-38 as zero; afterwards as it did before."
+    def does(): return torch.tensor(1e-38, dtype=torch.float32).mul(.01).item() == 0
+    before = does()
+    torch.set_flush_denormal(True)
+    try: yield
+    finally: torch.set_flush_denormal(before)
 
 # %% ../nbs/02_models.ipynb #c0ffee02
 def low_precision(device="cpu" # where the gradients will be computed
