@@ -56,15 +56,17 @@ def mean_gradient(model:nn.Module, # maps (B,…) to (B,K) logits
                   sigma:float=0., # standard deviation of the noise, in pixels; 0: the plain gradient
                   samples:int=1, # number of noisy copies
                   seeds:Tensor | None=None, # (B,) int64 seeds of the samples' noise
-                  draw:int=0 # number of the first block of noise
+                  draw:int=0, # number of the first block of noise
+                  width:Tensor | None=None # (B,) factor of each sample's sigma; None: 1
                  ) -> tuple[Tensor, Tensor, Tensor]: # mean gradient (B,…), mean loss (B,), logits at the last point (B,K)
     "(1/n) Σₖ ∇ₓL(x + uₖ, y) with uₖ ~ N(0, σ²I): paper, Eq. (4)."
     if sigma == 0: return input_gradient(model, x, y, loss)
     if seeds is None: seeds = sample_seeds(len(x), device=x.device)
+    wide = 1. if width is None else per_sample(width, x)
     g_sum, loss_sum = torch.zeros_like(x), torch.zeros_like(x[:, 0].reshape(len(x), -1)[:, 0])
     at_once = max(1, 2**17//x.numel())                                         # copies in one pass: at most 167 MNIST images
     for part in torch.arange(samples).split(at_once):
-        cloud = torch.cat([x.add(gaussian(seeds, x.shape[1:], draw + k).to(x.dtype), alpha=sigma) for k in part.tolist()])
+        cloud = torch.cat([x.add(gaussian(seeds, x.shape[1:], draw + k).to(x.dtype)*wide, alpha=sigma) for k in part.tolist()])
         g, value, z = input_gradient(model, cloud, y, lambda z, y: torch.cat([loss(copy, y) for copy in z.split(len(y))]))
         g_sum, loss_sum = g_sum + g.unflatten(0, (len(part), -1)).sum(0), loss_sum + value.unflatten(0, (len(part), -1)).sum(0)
     return g_sum/samples, loss_sum/samples, z[-len(x):]
@@ -89,21 +91,23 @@ def ascend(attack, # the settings: a PGD, SecondOrder or FGSM
            trace:list | None=None, # a dict for each step is appended: step; and for those still climbing index in the batch, grad_norm, loss
            target:Tensor | None=None, # (B,) wrong classes to reach, −1 for any; None: any for all
            loss=None, # (z, y) -> (B,), what to climb; None: what `attack.loss` names
-           owner:Tensor | None=None # (B,) int64, the image that each row is an attempt on; when one fools, all of that image leave; None: a row, an image
+           owner:Tensor | None=None, # (B,) int64, the image that each row is an attempt on; when one fools, all of that image leave; None: a row, an image
+           width:Tensor | None=None # (B,) factor of each row's noise; None: 1
           ) -> Search:
     "One attempt: `attack.steps` steps of steepest ascent on the loss, smoothed where the attack has noise."
     out, spent, finite = start.clone(), torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool)
     live, x_t, m, goal = torch.arange(len(x), device=x.device), start, torch.zeros_like(start), y if target is None else target
     own, loss = live if owner is None else owner, loss or LOSSES[attack.loss]
+    wide = torch.ones_like(y, dtype=x.dtype) if width is None else width
     for t in range(attack.steps):
         if attack.early_stop and not attack.sees_itself and t % attack.look_every == 0:
-            live, x_t, y, own, x, seeds, m, goal = _leave(out, finite, _logits(model, x_t.clamp(0, 1)), live, x_t, y, own, x, seeds, m, goal)
+            live, x_t, y, own, x, seeds, m, goal, wide = _leave(out, finite, _logits(model, x_t.clamp(0, 1)), live, x_t, y, own, x, seeds, m, goal, wide)
         if len(live) == 0: break
-        g, value, z = mean_gradient(model, x_t, y, loss if target is None else _toward_some(goal, loss), attack.sigma_at(t, x), attack.samples, seeds, t*attack.samples)
+        g, value, z = mean_gradient(model, x_t, y, loss if target is None else _toward_some(goal, loss), attack.sigma_at(t, x), attack.samples, seeds, t*attack.samples, wide)
         spent[live] += attack.samples
         finite[live] &= torch.isfinite(NORMS["linf"].length(g) + value)
         if trace is not None: trace.append({"step": t, "index": live, "grad_norm": NORMS["l2"].length(g), "loss": value})
-        if attack.early_stop and attack.sees_itself: live, x_t, y, own, x, seeds, m, goal, g = _leave(out, finite, z, live, x_t, y, own, x, seeds, m, goal, g)
+        if attack.early_stop and attack.sees_itself: live, x_t, y, own, x, seeds, m, goal, wide, g = _leave(out, finite, z, live, x_t, y, own, x, seeds, m, goal, wide, g)
         m = attack.momentum*m + steepest(g, "l2") if attack.momentum else g
         x_t = _move(attack, x_t, x, steepest(m, attack.norm), t)
     out[live] = x_t.clamp(0, 1)
@@ -156,6 +160,7 @@ class Attack:
 
     def sigma_at(self, t:int, x:Tensor) -> float: return 0. # standard deviation of the noise at step t
     def hope(self, attempts:int) -> float: return math.inf # share of its clean margin that an image may have left after so many attempts, for more to be made
+    def width(self, number:Tensor) -> Tensor: return torch.ones_like(number) # factor of the noise in the attempts of these numbers, from 0
 
 # %% ../nbs/04_attacks.ipynb #de403af1
 @dataclass(frozen=True)
@@ -168,7 +173,7 @@ class PGD(Attack):
     step_size:float | tuple | None=None # length of a step, or (first, last); None: 2.5·eps/steps (eps for a single step)
     random_start:bool=True # first attempt from a random point of the ball; otherwise from x
     restarts:int=1 # attempts; later ones start at random points and are made for survivors only
-    targets:bool=False # every third later attempt makes for one wrong class: the likeliest on the clean image first
+    targets:bool=False # two of three later attempts make for one wrong class, the five likeliest on the clean image in turn
     momentum:float=0. # in [0,1): weight of the earlier directions
     loss:str="ce" # "ce" or "margin"
     early_stop:bool=True # a fooled sample leaves the batch; False: all steps, last iterate
@@ -238,7 +243,7 @@ class SecondOrder(PGD):
     _:KW_ONLY
     random_start:bool=False # first attempt from a random point of the ball; otherwise from x
     restarts:int=15 # attempts at most
-    targets:bool=True # every third later attempt makes for one wrong class
+    targets:bool=True # two of three later attempts make for one wrong class
     loss:str="margin" # what is climbed where no class is aimed at: "ce" or "margin"
     samples:int=1 # noisy gradients a step
     sigma:float | tuple | None=None # standard deviation of the noise in pixels, or (first, last); None: from eps/3 (ℓ∞) or 5·eps/√D (ℓ2, D pixel values) down to a tenth
@@ -250,7 +255,8 @@ class SecondOrder(PGD):
         widest = self.eps/3 if self.norm == "linf" else 5*self.eps/math.sqrt(x[0].numel())
         return at_step((widest, widest/10) if self.sigma is None else self.sigma, t, self.steps)
 
-    def hope(self, attempts:int) -> float: return 1/(3*attempts) # as in `Attack`
+    def hope(self, attempts:int) -> float: return 1/attempts # as in `Attack`
+    def width(self, number:Tensor) -> Tensor: return torch.where(number % 2 == 1, .25, 1.) # as in `Attack`
 
     @property
     def step(self) -> float | tuple: # ε/5; longer where there are fewer than ten steps
@@ -289,8 +295,8 @@ def _attempts(attack, model, x, y, z, seeds, trace) -> Search:
         wave = torch.arange(made, min(2*made + 1, attack.restarts), device=x.device)
         for part in left.split(max(1, len(x)//len(wave))):
             who, number = part.repeat_interleave(len(wave)), wave.repeat(len(part))
-            target = torch.where(number % 3 == 0, ways[who, (number//3 - 1) % ways.shape[1]], -1) if attack.targets and made else None
-            new = ascend(attack, model, x[who], y[who], _start(attack, x[who], seeds[who] + number, made == 0), seeds[who] + number, trace, target, owner=who)
+            target = torch.where(number % 3 == 0, -1, ways[who, (number - number//3 - 1) % min(5, ways.shape[1])]) if attack.targets and made else None
+            new = ascend(attack, model, x[who], y[who], _start(attack, x[who], seeds[who] + number, made == 0), seeds[who] + number, trace, target, owner=who, width=attack.width(number).to(x.dtype))
             z = _logits(model, new.x_adv)
             ahead = margin(z, y[who]).nan_to_num(nan=-math.inf).view(len(part), -1)
             best = ahead.argmax(1) + len(wave)*torch.arange(len(part), device=x.device)
