@@ -9,8 +9,9 @@ __all__ = ['NETWORKS', 'pool_relu', 'MadryNet', 'SmallCNN', 'NetA', 'NetC', 'Net
            'model_file', 'load_model', 'read_weights']
 
 # %% ../nbs/02_models.ipynb #ad4eea6f
-import copy, hashlib, json, os, sys
+import copy, hashlib, json, os, sys, time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 import torch
 import torch.nn as nn
@@ -197,12 +198,23 @@ def flushing():
     finally: torch.set_flush_denormal(before)
 
 # %% ../nbs/02_models.ipynb #c0ffee02
+@cache
+def _faster(dtype): # whether this processor multiplies matrices clearly faster in dtype than in float32: best of twenty turns
+    def seconds(a):
+        began = time.perf_counter()
+        torch.mm(a, a)
+        return time.perf_counter() - began
+    a = torch.ones(256, 256, dtype=torch.float32)
+    low = a.to(dtype)
+    turns = [(seconds(low), seconds(a)) for _ in range(20)]
+    return min(t for t, _ in turns) < .8*min(t for _, t in turns)
+
 def low_precision(device="cpu" # where the gradients will be computed
                  ) -> torch.dtype: # torch.bfloat16, or torch.float32
-    "bfloat16 where the device computes in it; float32 where it would be emulated, and slow."
+    "bfloat16 where the device is faster in it than in float32, which is measured on a processor; float32 elsewhere."
     device = torch.device(device)
     if device.type == "cuda": fast = torch.cuda.get_device_capability(device) >= (8, 0)
-    elif device.type == "cpu": fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    elif device.type == "cpu": fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _faster(torch.bfloat16)
     else: fast = False
     return torch.bfloat16 if fast else torch.float32
 
