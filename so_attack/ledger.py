@@ -24,7 +24,7 @@ from .peers import peer
 
 # %% ../nbs/16_ledger.ipynb #012eb667
 def default_attacks(threat:Threat, # norm and size
-                    budget:int=200, # gradients of the second-order attack
+                    budget:int=1500, # gradients of the second-order attack
                     loss:str="ce" # what PGD climbs: "ce" or "margin"; the second-order attack climbs the margin
                    ) -> dict: # name -> attack
     "The attacks that every audit makes in this threat."
@@ -36,7 +36,7 @@ def default_attacks(threat:Threat, # norm and size
 class Plan:
     "What an audit will do; everything in it changes the result."
     threats:tuple # of Threats, of texts like "l2:2", or of pairs like ("l2", 2)
-    budget:int=200 # gradients of the second-order attack for an image
+    budget:int=1500 # gradients of the second-order attack for an image
     others:tuple=() # second opinions: "autoattack", "torchattacks:NAME", "foolbox:NAME", "file.py:function"
     union_only:bool=False # an image that has been broken leaves all other attacks
     seed:int=0 # fixes every image's noise
