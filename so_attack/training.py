@@ -31,7 +31,7 @@ class TrainConfig:
     lr:float=1e-3 # peak learning rate
     ramp:float=.25 # share of training over which eps grows from 0 to full size
     seed:int=0 # weights, order of images, random starts
-    precision:str="bfloat16" # of the attack and of the forward pass: "bfloat16", where the device computes in it, or "float32"
+    precision:str="bfloat16" # of the attack and of the forward pass: "bfloat16", where the device is faster in it, or "float32"
     optimizer:str="adam" # "adam" or "sgd" (momentum 0.9)
     schedule:str="cycle" # of the learning rate, see `SCHEDULES`
 
