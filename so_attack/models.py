@@ -191,7 +191,7 @@ def judging(model:nn.Module # any module; in one thread at a time
 @contextmanager
 def flushing():
     "Inside the block, this thread counts float32 numbers below 1.2e-38 as zero; afterwards as it did before."
-    def does(): return torch.tensor(1e-38, dtype=torch.float32).mul(.01).item() == 0
+    def does(): return torch.tensor(1e-38, dtype=torch.float32, device="cpu").mul(.01).item() == 0
     before = does()
     torch.set_flush_denormal(True)
     try: yield
@@ -204,7 +204,7 @@ def _faster(dtype): # whether this processor multiplies matrices clearly faster 
         began = time.perf_counter()
         torch.mm(a, a)
         return time.perf_counter() - began
-    a = torch.ones(256, 256, dtype=torch.float32)
+    a = torch.ones(256, 256, dtype=torch.float32, device="cpu")
     low = a.to(dtype)
     turns = [(seconds(low), seconds(a)) for _ in range(20)]
     return min(t for t, _ in turns) < .8*min(t for _, t in turns)
