@@ -173,7 +173,7 @@ class PGD(Attack):
     step_size:float | tuple | None=None # length of a step, or (first, last); None: 2.5·eps/steps (eps for a single step)
     random_start:bool=True # first attempt from a random point of the ball; otherwise from x
     restarts:int=1 # attempts; later ones start at random points and are made for survivors only
-    targets:bool=False # two of three later attempts make for one wrong class, the five likeliest on the clean image in turn
+    targets:bool=False # two of three later attempts make for one wrong class, the nine likeliest on the clean image in turn
     momentum:float=0. # in [0,1): weight of the earlier directions
     loss:str="ce" # "ce" or "margin"
     early_stop:bool=True # a fooled sample leaves the batch; False: all steps, last iterate
@@ -295,7 +295,7 @@ def _attempts(attack, model, x, y, z, seeds, trace) -> Search:
         wave = torch.arange(made, min(2*made + 1, attack.restarts), device=x.device)
         for part in left.split(max(1, len(x)//len(wave))):
             who, number = part.repeat_interleave(len(wave)), wave.repeat(len(part))
-            target = torch.where(number % 3 == 0, -1, ways[who, (number - number//3 - 1) % min(5, ways.shape[1])]) if attack.targets and made else None
+            target = torch.where(number % 3 == 0, -1, ways[who, (number - number//3 - 1) % min(9, ways.shape[1])]) if attack.targets and made else None
             new = ascend(attack, model, x[who], y[who], _start(attack, x[who], seeds[who] + number, made == 0), seeds[who] + number, trace, target, owner=who, width=attack.width(number).to(x.dtype))
             z = _logits(model, new.x_adv)
             ahead = margin(z, y[who]).nan_to_num(nan=-math.inf).view(len(part), -1)

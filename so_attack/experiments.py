@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PROTOCOL', 'canonical', 'fingerprint', 'data_sha', 'Network', 'cell_config', 'cell_path', 'write_text', 'Damaged',
            'write_cell', 'read_cell', 'machine', 'judge_cell', 'shipped', 'train_data', 'trained', 'Cell', 'discard',
-           'run', 'kept', 'results_dir', 'stored', 'Entry', 'entries', 'along', 'fooling_examples', 'trades_network',
-           'figure_data', 'accuracies', 'ship']
+           'run', 'kept', 'results_dir', 'stored', 'Entry', 'entries', 'same_images', 'along', 'fooling_examples',
+           'trades_network', 'figure_data', 'accuracies', 'ship']
 
 # %% ../nbs/08_experiments.ipynb #b02d6db0
 import hashlib, json, os, platform, shutil, time
@@ -363,6 +363,13 @@ def entries(cells # Cells, also those that were not run
         if c.result is not None: places.setdefault(c.column, {}).setdefault(c.row, []).append(c)
     return {column: {row: Entry(Estimate(round(sum(c.result["robust"] for c in cs)/len(cs)), cs[0].result["n"]), len(cs), tuple(cs))
                      for row, cs in rows.items()} for column, rows in places.items()}
+
+def same_images(a:Entry, # one row of a column
+                b:Entry # another row of it
+               ) -> list[tuple[str, str]]: # of each seed that both have: a's verdicts, b's
+    "The verdicts of two attacks on the images that both met, one letter an image, seed by seed."
+    theirs = {c.seed: c.result["verdicts"] for c in b.cells}
+    return [(mine[:n], theirs[c.seed][:n]) for c in a.cells if c.seed in theirs for mine, n in [(c.result["verdicts"], min(len(c.result["verdicts"]), len(theirs[c.seed])))]]
 
 # %% ../nbs/08_experiments.ipynb #9c599428
 def along(model, # maps (B,…) in [0,1] to (B,K) logits

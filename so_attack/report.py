@@ -14,7 +14,7 @@ from pathlib import Path
 from .norms import NORMS
 from .training import gradient_evaluations
 from .evaluation import Estimate, paired
-from .experiments import COLUMNS, NOTE, PAPER_TABLE1, Cell, Preset, entries, grid_attacks, kept, write_text
+from .experiments import COLUMNS, NOTE, PAPER_TABLE1, Cell, Preset, entries, grid_attacks, kept, same_images, write_text
 
 # %% ../nbs/09_report.ipynb #0d7c26f3
 def title(p:Preset, # the settings of the run
@@ -89,10 +89,10 @@ def table_json(p:Preset, # the settings of the run
             "data": next((c.config["data"] for c in cells if c.config), None), "networks": networks(cells), "costs": costs(cells)}
 
 def networks(cells # Cells of one run
-            ) -> dict: # column -> sha256, or why it was not run
-    "Which file each column is, by its sha256."
-    ran = {c.column: c.config["network"]["sha256"] for c in cells if c.config}
-    return ran | {c.column: c.note for c in cells if c.column not in ran}
+            ) -> dict: # column (with its seed, where that is not 0) -> sha256, or why it was not run
+    "Which file each network is, by its sha256."
+    ran = {f"{c.column}, seed {c.seed}" if c.seed else c.column: c.config["network"]["sha256"] for c in cells if c.config}
+    return ran | {c.column: c.note for c in cells if c.column not in {r.split(",")[0] for r in ran}}
 
 # %% ../nbs/09_report.ipynb #a84f0d1f
 def footnotes(p:Preset, # the settings of the run
@@ -106,11 +106,14 @@ def footnotes(p:Preset, # the settings of the run
     rows = {name: " for " + ", ".join(r for r in p.rows if r in used) if len(images) > 1 else "" for name, used in images.items()}
     names = [f"{c} {sha[:12]}" for c, sha in networks(done).items()]
     broken = sum(c.result["invalid"] for c in done)
-    why = {}
+    why, several = {}, {}
+    for column in dict.fromkeys(c.column for c in done):
+        if len(seeds := sorted({c.seed for c in done if c.column == column})) > 1: several.setdefault(", ".join(map(str, seeds)), []).append(column)
     for c in cells:
         if not c.config and c.row == "natural": why.setdefault(c.note.removeprefix("not run: "), []).append(c.column)
     caps = {f"{cap:.1f} ({NORMS[p.rows[row].norm].symbol} ε={p.rows[row].eps:g})": None for row, cap in ceilings(p).items() if cap < 99.8}
-    return [f"Images: {'; '.join(name + used for name, used in rows.items())}. Preset {p.name}: {count_text(spent['gradients'])} gradients, {minutes_text(spent)}. The ranges are Wilson 95 % intervals.",
+    return [f"Images: {'; '.join(name + used for name, used in rows.items())}. Preset {p.name}: {count_text(spent['gradients'])} gradients, {minutes_text(spent)}. The ranges are Wilson 95 % intervals."
+            + "".join(f" Means over seeds {seeds}: {', '.join(cs)}." for seeds, cs in several.items()),
             f"Attacks: {NOTE}.",
             *([f"† cannot be true robustness: on MNIST's test set no classifier is above {'; '.join(caps)}, because classes lie closer together than 2ε."] if caps else []),
             f"Networks (sha256): {', '.join(names)}.",
@@ -127,12 +130,13 @@ def effects(p:Preset, # the settings of the run
     for column, rows in places.items():
         for pgd, so in (("pgd-l2", "so-l2"), ("pgd-linf", "so-linf")):
             if pgd not in rows or so not in rows: continue
-            both = [rows[r].cells[0].result["verdicts"] for r in (pgd, so)]
-            n = min(map(len, both))                                            # S-O may have seen fewer images
-            a, b = (100*v[:n].count("r")/n for v in both)
+            pairs = same_images(rows[pgd], rows[so])                           # S-O may have seen fewer images
+            if not pairs: continue
+            n, seeds = len(pairs[0][0]), "" if len(pairs) == 1 else f", mean of {len(pairs)} seeds"
+            a, b = (100*sum(v.count("r") for v in side)/n/len(pairs) for side in zip(*pairs))
             if a - b < least: continue
-            p_value = paired(*(v[:n] for v in both)).p
-            found.append(f"{column}: {title(p, pgd)} leaves {a:.1f} %, {title(p, so)} leaves {b:.1f} % of the same {n:,} images (McNemar p = {p_value:.1g}).")
+            p_value = max(paired(*pair).p for pair in pairs)
+            found.append(f"{column}: {title(p, pgd)} leaves {a:.1f} %, {title(p, so)} leaves {b:.1f} % of the same {n:,} images (McNemar p {'≤' if seeds else '='} {p_value:.1g}{seeds}).")
     return found
 
 # %% ../nbs/09_report.ipynb #2710a296
