@@ -369,7 +369,7 @@ def same_images(a:Entry, # one row of a column
                ) -> list[tuple[str, str]]: # of each seed that both have: a's verdicts, b's
     "The verdicts of two attacks on the images that both met, one letter an image, seed by seed."
     theirs = {c.seed: c.result["verdicts"] for c in b.cells}
-    return [(mine[:n], theirs[c.seed][:n]) for c in a.cells if c.seed in theirs for mine, n in [(c.result["verdicts"], min(len(c.result["verdicts"]), len(theirs[c.seed])))]]
+    return [(c.result["verdicts"][:len(v)], v[:len(c.result["verdicts"])]) for c in a.cells if (v := theirs.get(c.seed))]
 
 # %% ../nbs/08_experiments.ipynb #9c599428
 def along(model, # maps (B,…) in [0,1] to (B,K) logits
