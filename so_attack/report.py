@@ -92,7 +92,7 @@ def networks(cells # Cells of one run
             ) -> dict: # column (with its seed, where that is not 0) -> sha256, or why it was not run
     "Which file each network is, by its sha256."
     ran = {f"{c.column}, seed {c.seed}" if c.seed else c.column: c.config["network"]["sha256"] for c in cells if c.config}
-    return ran | {c.column: c.note for c in cells if c.column not in {r.split(",")[0] for r in ran}}
+    return ran | {c.column: c.note for c in cells if c.column not in {d.column for d in cells if d.config}}
 
 # %% ../nbs/09_report.ipynb #a84f0d1f
 def footnotes(p:Preset, # the settings of the run
