@@ -259,8 +259,9 @@ class SecondOrder(PGD):
     def width(self, number:Tensor) -> Tensor: return torch.where(number % 2 == 1, .25, 1.) # as in `Attack`
 
     @property
-    def step(self) -> float | tuple: # ε/5; longer where there are fewer than ten steps
-        return self.eps*max(.2, min(1., 2/self.steps)) if self.step_size is None else self.step_size
+    def step(self) -> float | tuple: # ε/5, longer where there are fewer than ten steps; in ℓ∞ from 2ε down to 3 % of ε
+        if self.step_size is not None: return self.step_size
+        return (2*self.eps, .03*self.eps) if self.norm == "linf" else self.eps*max(.2, min(1., 2/self.steps))
 
     @classmethod
     def paper(cls, norm:str, eps:float) -> "SecondOrder":

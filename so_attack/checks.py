@@ -249,7 +249,7 @@ def check_ceiling(ledger, # DataFrame, one row an image, threat and attack
 _SEARCH = ("unmoved", "misled", "flattened", "sizes", "steps", "rounding", "repeat", "second opinion", "ceiling")
 EXPLAINS = {"nan": ("random", "vanished", "saturated", "chance", *_SEARCH), "random": ("batch", "mode", "vanished", *_SEARCH), "batch": _SEARCH, "probabilities": ("vanished", "saturated", *_SEARCH),
             "normalisation": ("chance", "vanished", *_SEARCH), "vanished": ("chance", *_SEARCH), "saturated": _SEARCH, "chance": _SEARCH, "repeat": ("misled", "rounding", "sizes", "steps", "flattened", "second opinion"),
-            "unmoved": ("misled", "second opinion", "ceiling"), "misled": ("sizes", "steps", "second opinion", "ceiling"), "flattened": ("steps", "sizes"), "steps": ("sizes", "second opinion")}
+            "unmoved": ("misled", "second opinion", "ceiling"), "misled": ("sizes", "steps", "second opinion", "ceiling"), "flattened": ("steps", "sizes"), "steps": ("sizes", "second opinion"), "rounding": ("sizes",)}
 
 def explained(checks:list[Check] # all checks of an audit
              ) -> list[Check]:
