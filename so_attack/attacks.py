@@ -92,7 +92,8 @@ def ascend(attack, # the settings: a PGD, SecondOrder or FGSM
            target:Tensor | None=None, # (B,) wrong classes to reach, −1 for any; None: any for all
            loss=None, # (z, y) -> (B,), what to climb; None: what `attack.loss` names
            owner:Tensor | None=None, # (B,) int64, the image that each row is an attempt on; when one fools, all of that image leave; None: a row, an image
-           width:Tensor | None=None # (B,) factor of each row's noise; None: 1
+           width:Tensor | None=None, # (B,) factor of each row's noise; None: 1
+           judge:nn.Module | None=None # says who is fooled; None: `model`
           ) -> Search:
     "One attempt: `attack.steps` steps of steepest ascent on the loss, smoothed where the attack has noise."
     out, spent, finite = start.clone(), torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool)
@@ -100,20 +101,26 @@ def ascend(attack, # the settings: a PGD, SecondOrder or FGSM
     own, loss = live if owner is None else owner, loss or LOSSES[attack.loss]
     wide = torch.ones_like(y, dtype=x.dtype) if width is None else width
     for t in range(attack.steps):
-        if attack.early_stop and not attack.sees_itself and t % attack.look_every == 0:
-            live, x_t, y, own, x, seeds, m, goal, wide = _leave(out, finite, _logits(model, x_t.clamp(0, 1)), live, x_t, y, own, x, seeds, m, goal, wide)
+        if attack.early_stop and attack.looks_first(t):
+            live, x_t, y, own, x, seeds, m, goal, wide = _leave(out, finite, _logits(judge or model, x_t.clamp(0, 1)), live, x_t, y, own, x, seeds, m, goal, wide)
         if len(live) == 0: break
         g, value, z = mean_gradient(model, x_t, y, loss if target is None else _toward_some(goal, loss), attack.sigma_at(t, x), attack.samples, seeds, t*attack.samples, wide)
         spent[live] += attack.samples
         finite[live] &= torch.isfinite(NORMS["linf"].length(g) + value)
         if trace is not None: trace.append({"step": t, "index": live, "grad_norm": NORMS["l2"].length(g), "loss": value})
-        if attack.early_stop and attack.sees_itself: live, x_t, y, own, x, seeds, m, goal, wide, g = _leave(out, finite, z, live, x_t, y, own, x, seeds, m, goal, wide, g)
+        if attack.early_stop and not attack.looks_first(t):
+            if attack.noisy or judge: z = _second_look(judge or model, x_t, y, z)
+            live, x_t, y, own, x, seeds, m, goal, wide, g = _leave(out, finite, z, live, x_t, y, own, x, seeds, m, goal, wide, g)
         m = attack.momentum*m + steepest(g, "l2") if attack.momentum else g
         x_t = _move(attack, x_t, x, steepest(m, attack.norm), t)
     out[live] = x_t.clamp(0, 1)
     return Search(out, spent, finite)
 
 # %% ../nbs/04_attacks.ipynb #b5defe93
+def _second_look(judge, x_t, y, z): # z, but the judge's logits at x_t where z is wrong
+    suspect = z.argmax(1) != y
+    return z.masked_scatter(suspect[:, None], _logits(judge, x_t[suspect]).to(z.dtype)) if suspect.any() else z
+
 def _leave(out, finite, z, live, x_t, y, own, *rest):
     "Note the iterates of fooled or broken samples in `out` and take them out of the batch, with the other attempts on a fooled image."
     fine, right = torch.isfinite(z).all(1), z.argmax(1) == y
@@ -149,10 +156,7 @@ class Attack:
 
     @property
     def noisy(self) -> bool: return False # whether gradients are taken in noise
-    @property
-    def sees_itself(self) -> bool: return not (self.noisy or self.clip_last)
-    @property
-    def look_every(self) -> int: return 2 if self.noisy and self.samples == 1 else 1 # steps from one look at the iterate to the next
+    def looks_first(self, t:int) -> bool: return self.clip_last or self.noisy and (self.samples > 1 or t == 0) # whether to look at all iterates before the gradients of step t are taken
     @property
     def budget(self) -> int: return self.steps*self.samples*self.restarts # gradients that a sample may cost
     @property
@@ -160,6 +164,8 @@ class Attack:
 
     def sigma_at(self, t:int, x:Tensor) -> float: return 0. # standard deviation of the noise at step t
     def hope(self, attempts:int) -> float: return math.inf # share of its clean margin that an image may have left after so many attempts, for more to be made
+    @property
+    def refinement(self) -> "PGD": return PGD(self.norm, self.eps, max(1, self.steps//2), step_size=(.5*self.eps, .03*self.eps), random_start=True, loss=self.loss, early_stop=self.early_stop) # the climb from the nearest miss: half as long as an attempt, without noise, with steps that shrink
     def width(self, number:Tensor) -> Tensor: return torch.ones_like(number) # factor of the noise in the attempts of these numbers, from 0
 
 # %% ../nbs/04_attacks.ipynb #de403af1
@@ -174,13 +180,14 @@ class PGD(Attack):
     random_start:bool=True # first attempt from a random point of the ball; otherwise from x
     restarts:int=1 # attempts; later ones start at random points and are made for survivors only
     targets:bool=False # two of three later attempts make for one wrong class, the nine likeliest on the clean image in turn
+    refine:bool=False # the last attempt of every wave but the first starts from the nearest miss: see `refinement`
     momentum:float=0. # in [0,1): weight of the earlier directions
     loss:str="ce" # "ce" or "margin"
     early_stop:bool=True # a fooled sample leaves the batch; False: all steps, last iterate
     clip_last:bool=False # clip to [0,1] after the last step only, as the paper's ℓ2 code does
 
     def __post_init__(self): _check_settings(self)
-    def run(self, model, x, y, generator=None, trace=None) -> Search: return run(self, model, x, y, generator, trace)
+    def run(self, model, x, y, generator=None, trace=None, judge=None) -> Search: return run(self, model, x, y, generator, trace, judge)
     def __call__(self, model, x, y, generator=None, trace=None) -> Tensor: return self.run(model, x, y, generator, trace).x_adv
     def to_json(self) -> dict: return to_json(self)
 
@@ -244,6 +251,7 @@ class SecondOrder(PGD):
     random_start:bool=False # first attempt from a random point of the ball; otherwise from x
     restarts:int=15 # attempts at most
     targets:bool=True # two of three later attempts make for one wrong class
+    refine:bool=True # the last attempt of every wave but the first starts from the nearest miss
     loss:str="margin" # what is climbed where no class is aimed at: "ce" or "margin"
     samples:int=1 # noisy gradients a step
     sigma:float | tuple | None=None # standard deviation of the noise in pixels, or (first, last); None: from eps/3 (ℓ∞) or 5·eps/√D (ℓ2, D pixel values) down to a tenth
@@ -255,7 +263,7 @@ class SecondOrder(PGD):
         widest = self.eps/3 if self.norm == "linf" else 5*self.eps/math.sqrt(x[0].numel())
         return at_step((widest, widest/10) if self.sigma is None else self.sigma, t, self.steps)
 
-    def hope(self, attempts:int) -> float: return 1/attempts # as in `Attack`
+    def hope(self, attempts:int) -> float: return 4/attempts**2 # as in `Attack`
     def width(self, number:Tensor) -> Tensor: return torch.where(number % 2 == 1, .25, 1.) # as in `Attack`
 
     @property
@@ -266,7 +274,7 @@ class SecondOrder(PGD):
     @classmethod
     def paper(cls, norm:str, eps:float) -> "SecondOrder":
         "The published settings: 20 samples, σ = 0.15 (ℓ2) or 0.1 (ℓ∞), 40 steps from x, last iterate scored."
-        return cls(norm, eps, samples=20, sigma=_SIGMA[parse_norm(norm)], restarts=1, targets=False, loss="ce", **_published(norm, eps))
+        return cls(norm, eps, samples=20, sigma=_SIGMA[parse_norm(norm)], restarts=1, targets=False, refine=False, loss="ce", **_published(norm, eps))
 
 # %% ../nbs/04_attacks.ipynb #137bf0be
 def run(attack:PGD, # or FGSM, SecondOrder
@@ -274,39 +282,56 @@ def run(attack:PGD, # or FGSM, SecondOrder
         x:Tensor, # (B, …) images in [0,1]
         y:Tensor, # (B,) int64 labels
         generator:torch.Generator | Tensor | int | None=None, # source of randomness, a seed, or (B,) int64 seeds of the samples; None: seed 0
-        trace:list | None=None # a dict for each step is appended: step; and for those still climbing index, grad_norm, loss
+        trace:list | None=None, # a dict for each step is appended: step; and for those still climbing index, grad_norm, loss
+        judge:nn.Module | None=None # says who is fooled, where `model` is a fast copy of it; in eval mode; None: `model`
        ) -> Search:
     "Attack a batch; ValueError in one sentence where the input breaks the contract."
     check_batch(x, y)
     with torch.inference_mode(False), flushing(), judging(model):
         x, y = x.detach().clone(), y.clone()
-        with torch.no_grad(): z = logits_of(model, x if attack.restarts > 1 else x[:2])
+        with torch.no_grad(): z = logits_of(judge or model, x if attack.restarts > 1 else x[:2])
         check_batch(x, y, classes=z.shape[1])
         seeds = _seeds(generator, x)
-        if attack.restarts == 1: return ascend(attack, model, x, y, _start(attack, x, seeds, first=True), seeds, trace)
-        return _attempts(attack, model, x, y, z, seeds, trace)
+        if attack.restarts == 1: return ascend(attack, model, x, y, _start(attack, x, seeds, first=True), seeds, trace, judge=judge)
+        return _attempts(attack, model, x, y, z, seeds, trace, judge)
+
+# %% ../nbs/04_attacks.ipynb #nearest-code
+class _Nearest:
+    "For each image the iterate, at the end of an attempt, that came nearest to fooling; and what all attempts on it spent."
+    def __init__(self, judge, x, y, clean):
+        self.judge, self.x_adv, self.y, self.margin = judge, x.clone(), y, torch.full_like(clean, -math.inf)
+        self.spent, self.finite, self.open = torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool), torch.ones_like(y, dtype=torch.bool)    # open: neither fooled nor broken
+
+    def note(self, part, new): # the same number of attempts on each image of `part`, side by side
+        z = _logits(self.judge, new.x_adv)
+        ahead = margin(z, self.y[part].repeat_interleave(len(z)//len(part))).nan_to_num(nan=-math.inf).view(len(part), -1)
+        best = ahead.argmax(1) + ahead.shape[1]*torch.arange(len(part), device=part.device)
+        fooled = z[best].argmax(1) != self.y[part]
+        nearer = fooled | ~(ahead.amax(1) <= self.margin[part])
+        self.x_adv[part[nearer]] = new.x_adv[best[nearer]]
+        self.margin[part] = self.margin[part].maximum(ahead.amax(1))
+        self.spent[part] += new.gradients.view(len(part), -1).sum(1)
+        self.finite[part] &= torch.where(fooled, new.finite[best], new.finite.view(len(part), -1).all(1))
+        self.open[part] = ~fooled & self.finite[part]
 
 # %% ../nbs/04_attacks.ipynb #attempts-code
-def _attempts(attack, model, x, y, z, seeds, trace) -> Search:
+def _attempts(attack, model, x, y, z, seeds, trace, judge) -> Search:
     "Waves of attempts, each on the images for which there is hope."
     clean, ways = margin(z, y), _right_and_wrong(z, y)[1].argsort(1, descending=True)[:, :-1]                # ways: wrong classes, the likeliest first
-    x_adv, spent, finite, fooled, nearest = x.clone(), torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool), torch.zeros_like(y, dtype=torch.bool), clean.clone()
-    left, made = torch.arange(len(x), device=x.device), 0
+    nearest = _Nearest(judge or model, x, y, clean)
+    left, made, begun = torch.arange(len(x), device=x.device), 0, 0                                         # attempts made; how many of them did not start from the nearest miss
     while len(left) and made < attack.restarts:
-        wave = torch.arange(made, min(2*made + 1, attack.restarts), device=x.device)
-        for part in left.split(max(1, len(x)//len(wave))):
+        last = attack.refine and made > 0
+        wave = torch.arange(begun, begun + min(made + 1, attack.restarts - made) - last, device=x.device)
+        for part in left.split(max(1, len(x)//len(wave))) if len(wave) else ():
             who, number = part.repeat_interleave(len(wave)), wave.repeat(len(part))
             target = torch.where(number % 3 == 0, -1, ways[who, (number - number//3 - 1) % min(9, ways.shape[1])]) if attack.targets and made else None
-            new = ascend(attack, model, x[who], y[who], _start(attack, x[who], seeds[who] + number, made == 0), seeds[who] + number, trace, target, owner=who, width=attack.width(number).to(x.dtype))
-            z = _logits(model, new.x_adv)
-            ahead = margin(z, y[who]).nan_to_num(nan=-math.inf).view(len(part), -1)
-            best = ahead.argmax(1) + len(wave)*torch.arange(len(part), device=x.device)
-            x_adv[part], spent[part] = new.x_adv[best], spent[part] + new.gradients.view(len(part), -1).sum(1)
-            fooled[part], nearest[part] = z[best].argmax(1) != y[part], nearest[part].maximum(ahead.amax(1))
-            finite[part] &= torch.where(fooled[part], new.finite[best], new.finite.view(len(part), -1).all(1))
-        made += len(wave)
-        left = left[~fooled[left] & finite[left] & ~(nearest[left] < attack.hope(made)*clean[left])]
-    return Search(x_adv, spent, finite)
+            nearest.note(part, ascend(attack, model, x[who], y[who], _start(attack, x[who], seeds[who] + number, made == 0), seeds[who] + number, trace, target, owner=who, width=attack.width(number).to(x.dtype), judge=judge))
+        left = left[nearest.open[left]]
+        if last and len(left): nearest.note(left, ascend(attack.refinement, model, x[left], y[left], nearest.x_adv[left], seeds[left], trace, judge=judge))
+        made, begun = made + len(wave) + last, begun + len(wave)
+        left = left[nearest.open[left] & ~(nearest.margin.maximum(clean)[left] < attack.hope(made)*clean[left])]
+    return Search(nearest.x_adv, nearest.spent, nearest.finite)
 
 # %% ../nbs/04_attacks.ipynb #seeds-code
 def _seeds(generator, x):
@@ -325,11 +350,12 @@ def to_json(attack:PGD # a PGD, FGSM or SecondOrder
     "All settings that change the result, with the defaults filled in."
     settings = {f.name: getattr(attack, f.name) for f in fields(attack)}
     settings["step_size"] = attack.step
+    if not attack.refine: del settings["refine"]
     return {"attack": type(attack).__name__, **{k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}}
 
 def attack_from_json(d:dict # what `to_json` wrote
                     ) -> PGD:
     "The attack again."
-    settings, known = dict(d), {"PGD": PGD, "FGSM": FGSM, "SecondOrder": SecondOrder}
+    settings, known = {"refine": False} | d, {"PGD": PGD, "FGSM": FGSM, "SecondOrder": SecondOrder}
     if (kind := settings.pop("attack", None)) not in known: raise ValueError(f"unknown attack {kind!r}: this library reads back {', '.join(known)}.")
     return known[kind](**settings)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from .norms import distance, flat, sample_seeds
 from .models import check_batch, classes_of, fast_twins, input_gradient, judging, logits_of
-from .attacks import Search, cross_entropy, margin
+from .attacks import Attack, Search, cross_entropy, margin
 
 # %% ../nbs/07_evaluation.ipynb #7b3f0b09
 def wilson(k:int, # successes
@@ -101,10 +101,12 @@ def search(attack, # has .run(model, x, y, seeds) -> Search
            seeds:Tensor # (B,) int64, each sample's own
           ) -> tuple[Search, Tensor]: # what was found; (B,) bool: found on the twin
     "Search on the twin, and again on the model itself wherever the twin cannot stand in for it."
-    found = attack.run(twin, x, y, seeds)
+    judged = isinstance(attack, Attack)
+    found = attack.run(twin, x, y, seeds, judge=model) if judged and twin is not model else attack.run(twin, x, y, seeds)
     if twin is model: return found, torch.zeros_like(y, dtype=torch.bool)
-    with torch.no_grad(): again = (twin(x).argmax(1) != model(x).argmax(1)) | ~found.finite
-    if getattr(attack, "early_stop", False): again |= _wrong(twin, found.x_adv, y) & ~_wrong(model, found.x_adv, y)
+    with torch.no_grad(): clean, clean_twin, z, z_twin = (m(at) for at in (x, found.x_adv) for m in (model, twin))
+    again = (clean_twin.argmax(1) != clean.argmax(1)) | ~found.finite
+    if getattr(attack, "early_stop", False): again |= (z.argmax(1) == y) & (z_twin.argmax(1) != y) & (margin(z_twin, y) >= (.1*margin(clean, y).abs() if judged else 0))
     if again.any():
         second = attack.run(model, x[again], y[again], seeds[again])
         found = Search(*(old.clone() for old in found))
