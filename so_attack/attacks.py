@@ -99,17 +99,17 @@ def ascend(attack, # the settings: a PGD, SecondOrder or FGSM
     out, spent, finite = start.clone(), torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool)
     live, x_t, m, goal = torch.arange(len(x), device=x.device), start, torch.zeros_like(start), y if target is None else target
     own, loss = live if owner is None else owner, loss or LOSSES[attack.loss]
-    wide = torch.ones_like(y, dtype=x.dtype) if width is None else width
+    wide, judge = torch.ones_like(y, dtype=x.dtype) if width is None else width, model if judge is None else judge
     for t in range(attack.steps):
         if attack.early_stop and attack.looks_first(t):
-            live, x_t, y, own, x, seeds, m, goal, wide = _leave(out, finite, _logits(judge or model, x_t.clamp(0, 1)), live, x_t, y, own, x, seeds, m, goal, wide)
+            live, x_t, y, own, x, seeds, m, goal, wide = _leave(out, finite, _logits(judge, x_t.clamp(0, 1)), live, x_t, y, own, x, seeds, m, goal, wide)
         if len(live) == 0: break
         g, value, z = mean_gradient(model, x_t, y, loss if target is None else _toward_some(goal, loss), attack.sigma_at(t, x), attack.samples, seeds, t*attack.samples, wide)
         spent[live] += attack.samples
         finite[live] &= torch.isfinite(NORMS["linf"].length(g) + value)
         if trace is not None: trace.append({"step": t, "index": live, "grad_norm": NORMS["l2"].length(g), "loss": value})
         if attack.early_stop and not attack.looks_first(t):
-            if attack.noisy or judge: z = _second_look(judge or model, x_t, y, z)
+            if attack.noisy or judge is not model: z = _second_look(judge, x_t, y, z)
             live, x_t, y, own, x, seeds, m, goal, wide, g = _leave(out, finite, z, live, x_t, y, own, x, seeds, m, goal, wide, g)
         m = attack.momentum*m + steepest(g, "l2") if attack.momentum else g
         x_t = _move(attack, x_t, x, steepest(m, attack.norm), t)
@@ -179,7 +179,7 @@ class PGD(Attack):
     step_size:float | tuple | None=None # length of a step, or (first, last); None: 2.5·eps/steps (eps for a single step)
     random_start:bool=True # first attempt from a random point of the ball; otherwise from x
     restarts:int=1 # attempts; later ones start at random points and are made for survivors only
-    targets:bool=False # two of three later attempts make for one wrong class, the nine likeliest on the clean image in turn
+    targets:bool=False # two of three later attempts make for one wrong class, the likeliest on the clean image in turn, nine at most
     refine:bool=False # the last attempt of every wave but the first starts from the nearest miss: see `refinement`
     momentum:float=0. # in [0,1): weight of the earlier directions
     loss:str="ce" # "ce" or "margin"
@@ -287,9 +287,10 @@ def run(attack:PGD, # or FGSM, SecondOrder
        ) -> Search:
     "Attack a batch; ValueError in one sentence where the input breaks the contract."
     check_batch(x, y)
+    judge = model if judge is None else judge
     with torch.inference_mode(False), flushing(), judging(model):
         x, y = x.detach().clone(), y.clone()
-        with torch.no_grad(): z = logits_of(judge or model, x if attack.restarts > 1 else x[:2])
+        with torch.no_grad(): z = logits_of(judge, x if attack.restarts > 1 else x[:2])
         check_batch(x, y, classes=z.shape[1])
         seeds = _seeds(generator, x)
         if attack.restarts == 1: return ascend(attack, model, x, y, _start(attack, x, seeds, first=True), seeds, trace, judge=judge)
@@ -318,7 +319,7 @@ class _Nearest:
 def _attempts(attack, model, x, y, z, seeds, trace, judge) -> Search:
     "Waves of attempts, each on the images for which there is hope."
     clean, ways = margin(z, y), _right_and_wrong(z, y)[1].argsort(1, descending=True)[:, :-1]                # ways: wrong classes, the likeliest first
-    nearest = _Nearest(judge or model, x, y, clean)
+    nearest = _Nearest(judge, x, y, clean)
     left, made, begun = torch.arange(len(x), device=x.device), 0, 0                                         # attempts made; how many of them did not start from the nearest miss
     while len(left) and made < attack.restarts:
         last = attack.refine and made > 0

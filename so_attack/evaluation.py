@@ -90,9 +90,6 @@ def check_example(x_adv:Tensor, # (B, …) what the attack returned
     return far
 
 # %% ../nbs/07_evaluation.ipynb #cc90b602
-def _wrong(model, x, y):
-    with torch.no_grad(): return model(x).argmax(1) != y
-
 def search(attack, # has .run(model, x, y, seeds) -> Search
            model:nn.Module, # the original
            twin:nn.Module, # its fast copy, or the original itself
