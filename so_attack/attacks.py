@@ -149,8 +149,11 @@ def _move(attack, x_t, x, d, t): # step t along d, and back
 class Attack:
     "What follows from the settings of any attack; the settings themselves are frozen dataclasses."
     norm:str
+    eps:float
     steps:int
     restarts:int
+    loss:str
+    early_stop:bool
     clip_last:bool
     samples = 1 # gradients a step
 
