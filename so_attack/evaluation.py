@@ -98,9 +98,9 @@ def search(attack, # has .run(model, x, y, seeds) -> Search
            seeds:Tensor # (B,) int64, each sample's own
           ) -> tuple[Search, Tensor]: # what was found; (B,) bool: found on the twin
     "Search on the twin, and again on the model itself wherever the twin cannot stand in for it."
+    if twin is model: return attack.run(model, x, y, seeds), torch.zeros_like(y, dtype=torch.bool)
     judged = isinstance(attack, Attack)
-    found = attack.run(twin, x, y, seeds, judge=model) if judged and twin is not model else attack.run(twin, x, y, seeds)
-    if twin is model: return found, torch.zeros_like(y, dtype=torch.bool)
+    found = attack.run(twin, x, y, seeds, **({"judge": model} if judged else {}))
     with torch.no_grad(): clean, clean_twin, z, z_twin = (m(at) for at in (x, found.x_adv) for m in (model, twin))
     again = (clean_twin.argmax(1) != clean.argmax(1)) | ~found.finite
     if getattr(attack, "early_stop", False): again |= (z.argmax(1) == y) & (z_twin.argmax(1) != y) & (margin(z_twin, y) >= (.1*margin(clean, y).abs() if judged else 0))
