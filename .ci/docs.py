@@ -3,16 +3,18 @@
     python .ci/docs.py                 write _docs/; open _docs/index.html, or serve it with `python -m http.server -d _docs`
     python .ci/docs.py --out DIR       write elsewhere
 
-Formulas are set by KaTeX, which npm brings once and the user's cache folder keeps.
+Formulas become MathML, which browsers set themselves: no script, and of the font the characters that occur.
 """
-import argparse, ast, base64, builtins, html, io, json, re, shutil, struct, subprocess, tarfile, tempfile, tokenize, unicodedata
+import argparse, ast, base64, builtins, html, io, json, re, shutil, struct, tokenize, unicodedata
 from configparser import ConfigParser
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
+from fontTools import subset
 from jinja2 import Environment, FileSystemLoader
 from markdown_it import MarkdownIt
+from math_core import LatexError, LatexToMathML
 from mdit_py_plugins.dollarmath import dollarmath_plugin
-from platformdirs import user_cache_path
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
@@ -20,7 +22,7 @@ from pygments.util import ClassNotFound
 
 ROOT = Path(__file__).resolve().parents[1]
 THEME = ROOT/".ci"/"theme"
-KATEX = "0.16.22"
+FONT = Path(find_spec("ziamath").origin).parent/"fonts"/"STIXTwoMath-Regular.ttf"    # a mathematical font on the package index; its licence travels in it
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")           # what a terminal takes for colours
 PARTS = {"0": "The library", "1": "The library", "2": "The paper", "3": "Beyond the paper", "4": "Tutorials"}
 settings = ConfigParser()
@@ -226,7 +228,8 @@ def counted(members):
 class Site:
     "All pages, and the names that prose may link to."
     def __init__(self, out):
-        self.out, self.problems = out, []
+        self.out, self.problems, self.characters = out, [], set()
+        self.mathml = LatexToMathML(fancy_error=False)
         self.pages = [load(p) for p in sorted(NBS.glob("*.ipynb"), key=lambda p: (p.stem != "index", p.stem)) if not p.name.startswith("_")]
         self.by_file = {p.path.name: p for p in self.pages}
         for p in self.pages:                                  # norms.html of 00_norms.ipynb; of two with the same name, the second keeps its number
@@ -354,6 +357,20 @@ class Site:
         text = re.sub(r'(?s)<(\w+) class="math.*?</\1>', lambda m: spoken(m[0]), re.sub(r"(?s)<(h\d)\b.*?</\1>", "", markup))
         self.here.sections[-1][2] += " " + re.sub(r"\s+", " ", plain(text))
 
+    def formulas(self, markup):
+        "TeX as MathML. What stands side by side in a block becomes several parts, which a narrow window sets one below the other."
+        def mathml(tex, block):
+            try: made = self.mathml.convert_with_local_state(tex, displaystyle=block)
+            except LatexError as e: self.problems.append(f"{self.here.path.name}: the formula {tex} cannot be set: {e}"); return ""
+            self.characters.update(plain_text(made))
+            return made.replace(' display="block"', ' displaystyle="true"')
+        def formula(m):
+            tex, number = re.fullmatch(r"(?s)(.*?)(?:\\tag\{(\w+)\})?", html.unescape(m[2]).strip()).groups()
+            if m[1] == "inline": return f'<span class="math inline">{mathml(tex, False)}</span>'
+            parts = "".join(f'<span class="part">{mathml(part, True)}</span> ' for part in re.split(r"\\qquad|\\quad(?=\\\w*[Rr]ightarrow)", tex))
+            return f'<div class="math block">{parts}{number and f"<span class=tag>({number})</span>" or ""}</div>'
+        return re.sub(r'(?s)<(?:span|div) class="math (inline|block)">(.*?)</(?:span|div)>', formula, markup)
+
     def inline(self, text): return self.md.renderInline(text) if text else ""
 
     # ---- cells ----
@@ -440,18 +457,18 @@ class Site:
         self.here = None
         for i, p in enumerate(self.pages):
             self.here = p
-            markup = template.render(page=p, body=bodies[p.url], math='class="math' in bodies[p.url] + self.inline(p.subtitle), before=self.pages[i-1] if i else None, after=(self.pages[i+1:] or [None])[0],
+            markup = template.render(page=p, body=bodies[p.url], before=self.pages[i-1] if i else None, after=(self.pages[i+1:] or [None])[0],
                                      notebook=f"{BLOB}/{CFG['nbs_path']}/{p.path.name}", **common)
-            (self.out/p.url).write_text(markup, encoding="utf8")
+            (self.out/p.url).write_text(self.formulas(markup), encoding="utf8")
         self.here = None
         modules = [p for p in self.pages if p.entries]
-        (self.out/"api.html").write_text(template.render(page=None, modules=modules, math=False, **common), encoding="utf8")
+        (self.out/"api.html").write_text(template.render(page=None, modules=modules, **common), encoding="utf8")
         assets = self.out/"assets"
         for name in ("style.css", "site.js"): assets.mkdir(exist_ok=True); shutil.copy(THEME/name, assets/name)
         names = [[m.name, m.kind, f"{p.url}#{m.name}", p.module, m.doc] for p in modules for e in p.entries for m in (e, *e.members)]
         texts = [[p.url + (f"#{a}" if a else ""), plain(self.inline(p.title)), h, t.strip()] for p in self.pages for a, h, t in p.sections]
         (assets/"search.js").write_text(f"window.SEARCH = {json.dumps({'names': names, 'texts': texts}, ensure_ascii=False, separators=(',', ':'))};\n", encoding="utf8")
-        shutil.copytree(katex(), assets/"katex", dirs_exist_ok=True)
+        write_font(assets/"math.woff", self.characters)
         (self.out/".nojekyll").touch()
         if self.problems: raise SystemExit("\n".join(self.problems))
 
@@ -463,21 +480,20 @@ def join_streams(outputs):
         else: joined.append({**o, "text": text_of(o["text"])} if o["output_type"] == "stream" else o)
     return joined
 
-def katex():
-    "A folder with KaTeX's style sheet, script and fonts: from the user's cache, else by npm."
-    kept = user_cache_path("so_attack-docs", ensure_exists=True)/f"katex-{KATEX}"
-    if not (kept/"katex.min.js").exists():
-        if not shutil.which("npm"): raise SystemExit(f"the site's formulas need KaTeX, once: install npm, or unpack the npm package katex@{KATEX} and copy its dist/ to {kept}")
-        with tempfile.TemporaryDirectory() as tmp:
-            got = subprocess.run(["npm", "pack", "--silent", f"katex@{KATEX}"], cwd=tmp, capture_output=True, text=True, shell=False)
-            if got.returncode: raise SystemExit(f"npm could not bring katex@{KATEX}: {got.stderr.strip()}")
-            with tarfile.open(next(Path(tmp).glob("*.tgz"))) as tar:
-                for m in tar.getmembers():
-                    if (m.name in ("package/dist/katex.min.css", "package/dist/katex.min.js", "package/LICENSE") or re.fullmatch(r"package/dist/fonts/[\w-]+\.woff2", m.name)) and m.isfile():
-                        file = Path(tmp)/"katex"/m.name.removeprefix("package/").removeprefix("dist/")
-                        file.parent.mkdir(parents=True, exist_ok=True); file.write_bytes(tar.extractfile(m).read())
-            shutil.copytree(Path(tmp)/"katex", kept, dirs_exist_ok=True)
-    return kept
+def write_font(file, characters):
+    "The mathematical font with these characters alone, their italics and their larger forms."
+    def italic(c):
+        try: return unicodedata.lookup("MATHEMATICAL ITALIC " + re.sub("LATIN |GREEK |LETTER ", "", unicodedata.name(c)))
+        except (KeyError, ValueError): return c
+    options = subset.Options(flavor="woff", layout_features=["*"], name_IDs=["*"])
+    with subset.load_font(FONT, options, lazy=False) as font:
+        sizes, root = font["MATH"].table.MathVariants, font.getBestCmap()[ord("√")]
+        roots = sizes.VertGlyphConstruction[sizes.VertGlyphCoverage.glyphs.index(root)]
+        roots.MathGlyphVariantRecord, roots.VariantCount, roots.GlyphAssembly = roots.MathGlyphVariantRecord[:2], 2, None   # Chromium leaves room for the widest root behind every root
+        cut = subset.Subsetter(options)
+        cut.populate(unicodes=map(ord, {"√", *characters, *map(italic, characters)}))
+        cut.subset(font)
+        subset.save_font(font, file, options)
 
 def build(out):
     "Write the site into the folder `out`, which is emptied first."

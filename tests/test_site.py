@@ -12,11 +12,8 @@ for stem in sorted(p.stem for p in (ROOT/"nbs").glob("*.ipynb")): PAGES.append(s
 @pytest.fixture(scope="session")
 def docs():
     "The builder, which is a script and no module."
-    for name in ("jinja2", "markdown_it", "mdit_py_plugins", "pygments"): pytest.importorskip(name)
-    module = script("docs")
-    try: module.katex()
-    except SystemExit as e: pytest.skip(str(e))
-    return module
+    for name in ("fontTools", "jinja2", "markdown_it", "math_core", "mdit_py_plugins", "pygments", "ziamath"): pytest.importorskip(name)
+    return script("docs")
 
 @pytest.fixture(scope="session")
 def site(docs, tmp_path_factory):
@@ -147,6 +144,24 @@ def test_a_dead_link_stops_the_build(docs, tmp_path, monkeypatch):
     monkeypatch.setattr(docs, "NBS", nbs)
     with pytest.raises(SystemExit, match="00_gone.ipynb leads nowhere"): docs.build(tmp_path/"out")
 
+def test_formulas(docs, tmp_path):
+    "TeX becomes MathML, side by side becomes parts, a number stands apart; what cannot be set stops the build and says where."
+    site = docs.Site(tmp_path)
+    site.here = site.pages[0]
+    made = site.formulas(site.md.render("$\\sqrt{x}<1$ and\n\n$$a=b,\\qquad c=\\mathcal N\\quad\\Rightarrow\\quad d\\tag{3}$$"))
+    assert "<msqrt><mi>x</mi></msqrt><mo>&lt;</mo>" in made and "$" not in made
+    assert made.count('<span class="part"><math displaystyle="true">') == 3 and "<span class=tag>(3)</span>" in made and {"x", "𝒩", "⇒"} <= site.characters
+    site.formulas(site.md.render(r"$\nonsense$"))
+    assert len(site.problems) == 1 and r"index.ipynb: the formula \nonsense cannot be set" in site.problems[0]
+
+def test_the_font_is_cut_to_what_is_written(docs, tmp_path):
+    from fontTools.ttLib import TTFont
+    docs.write_font(tmp_path/"math.woff", set("xδ∑("))
+    with TTFont(tmp_path/"math.woff") as font:
+        assert {"x", "𝑥", "δ", "𝛿", "∑", "√"} <= set(map(chr, font.getBestCmap())) and ord("q") not in font.getBestCmap()
+        assert "MATH" in font and len(font.getGlyphOrder()) > 20, "parentheses and sums have larger forms"
+        assert "Open Font License" in font["name"].getDebugName(13)
+
 # ---- in the browser -----------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("page", PAGES)
@@ -157,7 +172,8 @@ def test_page(page, site, tab):
     tab.open(f"{(site/page).as_uri()}.html")
     tab.run("Promise.all([...document.images].map(i => { i.loading = 'eager'; return i.decode() }))")
     assert tab.run("[...document.images].filter(i => !i.naturalWidth || !i.hasAttribute('alt')).map(i => i.src)") == []
-    assert tab.run("[...document.querySelectorAll('.math')].filter(m => !m.querySelector('.katex') || m.querySelector('.katex-error')).map(m => m.textContent)") == []
+    assert tab.run("[...document.querySelectorAll('.math')].filter(m => !m.querySelector('math')?.getBoundingClientRect().width || m.querySelector('merror')).map(m => m.textContent)") == []
+    assert tab.run("document.fonts.ready.then(() => !document.querySelector('math') || [...document.fonts].every(f => f.status == 'loaded'))"), "the formulas' font is missing"
     assert tab.run("[...document.querySelectorAll('main p, main li, main td')].filter(e => !e.closest('pre')).map(e => [...e.childNodes].filter(n => n.nodeType === 3).map(n => n.data).join('')).filter(t => /\\$[^$]+\\$|\\\\(frac|lVert|nabla)/.test(t))") == []
     assert tab.run("[...document.querySelectorAll('.math.block')].filter(m => m.scrollWidth > m.clientWidth).map(m => m.textContent)") == [], "a formula is cut off"
     for width, phone in ((1280, False), (800, False), (375, True)):

@@ -1,18 +1,8 @@
 "use strict"
 const $ = (what, where = document) => where.querySelector(what), all = (what, where = document) => [...where.querySelectorAll(what)]
 
-const set = (e, tex) => katex.render(tex, e, { displayMode: e.classList.contains("block") })
-const formulas = all(".math").map(e => [e, e.textContent.trim()])
-for (const [e, tex] of formulas) set(e, tex)
-document.body.offsetWidth                              // asks for the formulas' fonts, whose widths count below
-document.fonts.ready.then(() => {
-  const wide = e => e.classList.contains("block") ? e.scrollWidth/e.clientWidth : 0
-  const below = String.raw`\\[.4em]`, parts = tex => tex.replace(/\\q?quad(?=\\\w*rightarrow)/gi, below).replace(/(rightarrow)\\qquad/gi, String.raw`$1\quad`).replace(/\\qquad/g, below)
-  const lines = tex => String.raw`\begin{gathered}` + parts(tex).replace(/(\\tag\{.*?\})?$/, String.raw`\end{gathered}$1`)
-  for (const [e, tex] of formulas) {
-    if (wide(e) > 1.1) set(e, lines(tex))                                                   // several formulas side by side go one below the other
-    if (wide(e) > 1) e.style.fontSize = `${Math.max(.6, .98/wide(e))}em`                    // what is still a little too wide is set smaller
-  }
+document.fonts.ready.then(() => {                       // a formula that is still a little too wide is set smaller
+  for (const e of all(".math.block")) if (e.scrollWidth > e.clientWidth) e.style.fontSize = `${Math.max(.6, .98*e.clientWidth/e.scrollWidth)}em`
 })
 
 $("#ui-theme").onclick = () => { localStorage.theme = document.documentElement.dataset.theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark" }
