@@ -81,6 +81,19 @@ class Search(NamedTuple):
 def _logits(model, x):
     with torch.no_grad(): return model(x)
 
+# %% ../nbs/04_attacks.ipynb #rows-code
+class _Rows(NamedTuple):
+    "Those that are still climbing: a row of each tensor for every one of them."
+    place:Tensor # where the row was at the start
+    x_t:Tensor
+    y:Tensor
+    x:Tensor
+    seeds:Tensor
+    m:Tensor # momentum
+    goal:Tensor # class to reach, −1 for any
+    owner:Tensor # image that the row is an attempt on
+    width:Tensor # factor of the noise
+
 # %% ../nbs/04_attacks.ipynb #3598eef0
 def ascend(attack, # the settings: a PGD, SecondOrder or FGSM
            model:nn.Module, # maps (B,…) to (B,K) logits
@@ -96,39 +109,38 @@ def ascend(attack, # the settings: a PGD, SecondOrder or FGSM
            judge:nn.Module | None=None # says who is fooled; None: `model`
           ) -> Search:
     "One attempt: `attack.steps` steps of steepest ascent on the loss, smoothed where the attack has noise."
-    out, spent, finite = start.clone(), torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool)
-    live, x_t, m, goal = torch.arange(len(x), device=x.device), start, torch.zeros_like(start), y if target is None else target
-    own, loss = live if owner is None else owner, loss or LOSSES[attack.loss]
-    wide, judge = torch.ones_like(y, dtype=x.dtype) if width is None else width, model if judge is None else judge
+    out, spent, finite, index = start.clone(), torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool), torch.arange(len(x), device=x.device)
+    loss, judge = LOSSES[attack.loss] if loss is None else loss, model if judge is None else judge
+    r = _Rows(index, start, y, x, seeds, torch.zeros_like(start), y if target is None else target, index if owner is None else owner, torch.ones_like(y, dtype=x.dtype) if width is None else width)
     for t in range(attack.steps):
-        if attack.early_stop and attack.looks_first(t):
-            live, x_t, y, own, x, seeds, m, goal, wide = _leave(out, finite, _logits(judge, x_t.clamp(0, 1)), live, x_t, y, own, x, seeds, m, goal, wide)
-        if len(live) == 0: break
-        g, value, z = mean_gradient(model, x_t, y, loss if target is None else _toward_some(goal, loss), attack.sigma_at(t, x), attack.samples, seeds, t*attack.samples, wide)
-        spent[live] += attack.samples
-        finite[live] &= torch.isfinite(NORMS["linf"].length(g) + value)
-        if trace is not None: trace.append({"step": t, "index": live, "grad_norm": NORMS["l2"].length(g), "loss": value})
+        if attack.early_stop and attack.looks_first(t): r, _ = _leave(out, finite, r, _logits(judge, r.x_t.clamp(0, 1)))
+        if len(r.place) == 0: break
+        g, value, z = mean_gradient(model, r.x_t, r.y, loss if target is None else _toward_some(r.goal, loss), attack.sigma_at(t, x), attack.samples, r.seeds, t*attack.samples, r.width)
+        spent[r.place] += attack.samples
+        finite[r.place] &= torch.isfinite(NORMS["linf"].length(g) + value)
+        if trace is not None: trace.append({"step": t, "index": r.place, "grad_norm": NORMS["l2"].length(g), "loss": value})
         if attack.early_stop and not attack.looks_first(t):
-            if attack.noisy or judge is not model: z = _second_look(judge, x_t, y, z)
-            live, x_t, y, own, x, seeds, m, goal, wide, g = _leave(out, finite, z, live, x_t, y, own, x, seeds, m, goal, wide, g)
-        m = attack.momentum*m + steepest(g, "l2") if attack.momentum else g
-        x_t = _move(attack, x_t, x, steepest(m, attack.norm), t)
-    out[live] = x_t.clamp(0, 1)
+            if attack.noisy or judge is not model: z = _second_look(judge, r, z)
+            r, keep = _leave(out, finite, r, z)
+            g = g[keep]
+        m = attack.momentum*r.m + steepest(g, "l2") if attack.momentum else g
+        r = r._replace(m=m, x_t=_move(attack, r, steepest(m, attack.norm), t))
+    out[r.place] = r.x_t.clamp(0, 1)
     return Search(out, spent, finite)
 
 # %% ../nbs/04_attacks.ipynb #b5defe93
-def _second_look(judge, x_t, y, z): # z, but the judge's logits at x_t where z is wrong
-    suspect = z.argmax(1) != y
-    return z.masked_scatter(suspect[:, None], _logits(judge, x_t[suspect]).to(z.dtype)) if suspect.any() else z
+def _second_look(judge, r, z): # z, but the judge's logits at x_t where z is wrong
+    suspect = z.argmax(1) != r.y
+    return z.masked_scatter(suspect[:, None], _logits(judge, r.x_t[suspect]).to(z.dtype)) if suspect.any() else z
 
-def _leave(out, finite, z, live, x_t, y, own, *rest):
+def _leave(out, finite, r, z): # who is left, and which rows they had
     "Note the iterates of fooled or broken samples in `out` and take them out of the batch, with the other attempts on a fooled image."
-    fine, right = torch.isfinite(z).all(1), z.argmax(1) == y
-    if (fine & right).all(): return live, x_t, y, own, *rest
-    finite[live] &= fine
-    out[live] = x_t.clamp(0, 1)
-    keep = fine & ~torch.isin(own, own[fine & ~right])
-    return tuple(t[keep] for t in (live, x_t, y, own, *rest))
+    fine, right = torch.isfinite(z).all(1), z.argmax(1) == r.y
+    if (fine & right).all(): return r, slice(None)
+    finite[r.place] &= fine
+    out[r.place] = r.x_t.clamp(0, 1)
+    keep = fine & ~torch.isin(r.owner, r.owner[fine & ~right])
+    return _Rows(*(t[keep] for t in r)), keep
 
 # %% ../nbs/04_attacks.ipynb #16156d6e
 def at_step(schedule:float | tuple, # a number, or (first, last)
@@ -141,9 +153,9 @@ def at_step(schedule:float | tuple, # a number, or (first, last)
     return first*(last/first)**(t/max(steps - 1, 1)) if first else 0.
 
 # %% ../nbs/04_attacks.ipynb #move-code
-def _move(attack, x_t, x, d, t): # step t along d, and back
-    there = torch.add(x_t, d, alpha=at_step(attack.step, t, attack.steps))
-    return NORMS[attack.norm].shrink(there - x, attack.eps).add_(x) if attack.clip_last else project(there, x, attack.eps, attack.norm)
+def _move(attack, r, d, t): # step t along d, and back
+    there = torch.add(r.x_t, d, alpha=at_step(attack.step, t, attack.steps))
+    return NORMS[attack.norm].shrink(there - r.x, attack.eps).add_(r.x) if attack.clip_last else project(there, r.x, attack.eps, attack.norm)
 
 # %% ../nbs/04_attacks.ipynb #a77ac002
 class Attack:
