@@ -310,4 +310,4 @@ def _notes(model, twin, plan, ledger, m):
     return (f"Verdicts are taken on the model itself. {where}",
             f"{int(ledger.gradients.sum()):,} gradients were spent. Curves and the steps check are measured on the first {m} images.",
             *(["Broken images left all later attacks (union only), so only the union and the first attack have a full count."] if plan.union_only else []),
-            *(["The softmax is saturated, so the attacks climbed the margin and not the cross-entropy."] if plan.loss == "margin" else []))
+            *(["The softmax is saturated, so PGD climbed the margin and not the cross-entropy."] if plan.loss == "margin" else []))

@@ -130,7 +130,7 @@ def check_chance_to_attack(model:nn.Module, # its precision says where softmax s
     nan = _percent(ledger[ledger.verdict == "invalid"]["sample"].nunique(), n)
     flat_, high = _percent((right.slope == 0).sum(), len(right)), _percent((right.margin > _limit(model)).sum(), len(right))
     e = Estimate(len(right), n)
-    switched = " So the margin was climbed in place of the cross-entropy." if plan.loss == "margin" else ""
+    switched = " So PGD climbed the margin in its place." if plan.loss == "margin" else ""
     return [graded("nan", nan, f"{nan:.3g} % of the images met a logit or a gradient that is NaN or infinite; they count as not robust.", "", "with torch.autograd.detect_anomaly(): model(x[:100].requires_grad_()).sum().backward()", 1e-9, 1),
             graded("vanished", flat_, f"For {flat_:.3g} % of the images the margin has no slope at all, so no gradient attack can move them.", *_other("torchattacks:Square"), 1, 10),
             graded("saturated", high, f"For {high:.3g} % of the images the softmax is saturated (margin above {_limit(model):.0f}) and the cross-entropy has no gradient.{switched}", *_other("autoattack"), 1),

@@ -83,7 +83,7 @@ class Preset:
 
 # %% ../nbs/08_columns.ipynb #presets
 PRESETS = {p.name: p for p in (
-    Preset("zoo", 8, 100, about="the shipped networks on embedded images; ours have not seen them"),
+    Preset("zoo", 10, 100, about="the shipped networks on embedded images; ours have not seen them"),
     Preset("quick", 12, 50, recipes="quick", about="networks trained on the 4,000 embedded images, judged on the others"),
     Preset("full", 300, 10_000, source="mnist-test", n_so=1000, recipes="full", about="networks trained on 55,000 images, judged on MNIST's test set"),
     Preset("paper", 10_000, 10_000, source="mnist-test", recipes="paper", about="the official recipes, for a GPU"))}

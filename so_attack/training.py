@@ -171,7 +171,7 @@ class TrainResult:
     "A trained network and how it came about."
     model:nn.Module # in eval mode
     history:list # one dict an epoch: epoch, loss, accuracy (on what was trained on), seconds, cpu_seconds
-    recipe:dict # defence, config, data: everything that determines the result
+    recipe:dict # network, defence, config, data
 
     @property
     def minutes(self) -> float: return sum(h["seconds"] for h in self.history)/60 # on the clock
@@ -183,7 +183,7 @@ def recipe_of(defence, # a frozen dataclass
               data:Data, # only its name and its length count
               network:str # name of the class, e.g. "MadryNet"
              ) -> dict:
-    "Everything that determines the result of a training run, as JSON."
+    "What was chosen for a training run, as JSON."
     recipe = {"network": network, "defence": {"name": type(defence).__name__, **asdict(defence)}, "config": asdict(config), "data": data.name, "images": len(data)}
     return json.loads(json.dumps(recipe))                                      # as it will be read again
 
