@@ -173,7 +173,7 @@ class Attack:
     def noisy(self) -> bool: return False # whether gradients are taken in noise
     def looks_first(self, t:int) -> bool: return self.clip_last or self.noisy and (self.samples > 1 or t == 0) # whether to look at all iterates before the gradients of step t are taken
     @property
-    def budget(self) -> int: return self.steps*self.samples*self.restarts # gradients that a sample may cost
+    def budget(self) -> int: return self.steps*self.samples*self.restarts # gradients that a sample may cost; fewer where attempts refine, since those climb half as long
     @property
     def name(self) -> str: return f"{_SHORT.get(type(self).__name__, type(self).__name__.lower())}-{self.norm}" # e.g. "pgd-l2"
 
@@ -194,7 +194,7 @@ class PGD(Attack):
     step_size:float | tuple | None=None # length of a step, or (first, last); None: 2.5·eps/steps (eps for a single step)
     random_start:bool=True # first attempt from a random point of the ball; otherwise from x
     restarts:int=1 # attempts; later ones start at random points and are made for survivors only
-    targets:bool=False # two of three later attempts make for one wrong class, the likeliest on the clean image in turn, nine at most
+    targets:bool=False # two of three later attempts aim at one wrong class: the likeliest on the clean image, then the next, nine at most
     refine:bool=False # the last attempt of every wave but the first starts from the nearest miss: see `refinement`
     momentum:float=0. # in [0,1): weight of the earlier directions
     loss:str="ce" # "ce" or "margin"
@@ -263,9 +263,10 @@ class SecondOrder(PGD):
     "The second-order attack (Li et al. 2019; paper, Eq. (4)), by default with one sample a step and graduated noise."
     steps:int=100 # gradient steps of an attempt
     _:KW_ONLY
+    step_size:float | tuple | None=None # length of a step, or (first, last); None: eps/5 in ℓ2, more for fewer than ten steps; from 2·eps down to 3 % of eps in ℓ∞
     random_start:bool=False # first attempt from a random point of the ball; otherwise from x
     restarts:int=15 # attempts at most
-    targets:bool=True # two of three later attempts make for one wrong class
+    targets:bool=True # two of three later attempts aim at one wrong class
     refine:bool=True # the last attempt of every wave but the first starts from the nearest miss
     loss:str="margin" # what is climbed where no class is aimed at: "ce" or "margin"
     samples:int=1 # noisy gradients a step
@@ -363,7 +364,7 @@ def _start(attack, x, seeds, first):
 # %% ../nbs/04_attacks.ipynb #95f02d42
 def to_json(attack:PGD # a PGD, FGSM or SecondOrder
            ) -> dict: # JSON: the class's name as `attack`, then its fields
-    "All settings that change the result, with the defaults filled in."
+    "The settings, with the default step filled in; `refine` only where it is True."
     settings = {f.name: getattr(attack, f.name) for f in fields(attack)}
     settings["step_size"] = attack.step
     if not attack.refine: del settings["refine"]

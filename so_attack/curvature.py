@@ -73,7 +73,7 @@ def hvp(f, # (B,…) -> (B,), a loss of each sample
 def default_xi(dtype:torch.dtype, # float32, float64, …
                central:bool=False # which difference
               ) -> float: # distance to move, ℓ2, in pixels
-    "5·u^(1/2) or, for the central difference, 5·u^(1/3), with u the machine precision of `dtype`."
+    "5·ϵ^(1/2) or, for the central difference, 5·ϵ^(1/3), with ϵ the machine precision of `dtype`."
     return 5*torch.finfo(dtype).eps**(1/3 if central else 1/2)
 
 def hvp_fd(f, # (B,…) -> (B,), a loss of each sample
