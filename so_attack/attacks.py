@@ -168,12 +168,15 @@ class Attack:
     early_stop:bool
     clip_last:bool
     samples = 1 # gradients a step
+    refine = False # whether the last attempt of a wave starts from the nearest miss
 
     @property
     def noisy(self) -> bool: return False # whether gradients are taken in noise
     def looks_first(self, t:int) -> bool: return self.clip_last or self.noisy and (self.samples > 1 or t == 0) # whether to look at all iterates before the gradients of step t are taken
     @property
-    def budget(self) -> int: return self.steps*self.samples*self.restarts # gradients that a sample may cost; fewer where attempts refine, since those climb half as long
+    def budget(self) -> int: # gradients that a sample may cost
+        climbs = self.restarts.bit_length() - 1 if self.refine else 0 # one a wave but the first
+        return self.steps*self.samples*(self.restarts - climbs) + self.refinement.steps*climbs
     @property
     def name(self) -> str: return f"{_SHORT.get(type(self).__name__, type(self).__name__.lower())}-{self.norm}" # e.g. "pgd-l2"
 

@@ -87,8 +87,8 @@ def check_contract(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; in 
         batch = max(_relative(z[:few], alone), _relative(z, model(x.flip(0)).flip(0)))
     rows, varies = z.sum(1), (z - z[:1]).abs().max() > 1e-6
     looks = bool(varies and (z >= 0).all() and (z <= 1).all() and (rows - 1).abs().max() < 1e-3)
-    return [graded("random", random, f"Asked twice, the model gave logits that differ by {random:.2g} % of their size.", *_averaged(plan), invalid=.1),
-            graded("batch", batch, f"An image's logits alone and among others differ by {batch:.2g} % of their size.", "", "print(model(x[:1]) - model(x[:8])[:1])", invalid=.1),
+    return [graded("random", random, f"Asked twice, the model gave logits that differ by {random:.3g} % of their size.", *_averaged(plan), invalid=.1),
+            graded("batch", batch, f"An image's logits alone and among others differ by {batch:.3g} % of their size.", "", "print(model(x[:1]) - model(x[:8])[:1])", invalid=.1),
             graded("probabilities", 100*looks, "The outputs lie between 0 and 1 and add up to 1: probabilities, whose gradients vanish." if looks else f"The outputs span [{z.min():.3g}, {z.max():.3g}]: logits.",
                    "--probabilities", "audit(from_probabilities(model), x, y, threats)", invalid=1),
             check_normalisation(model, x, y)]
@@ -147,7 +147,7 @@ def check_flattened(ledger, # DataFrame, one row an image, threat and attack
     left = {a: 100*v.count("robust")/n for a, v in letters.items()}
     gap, p = left["pgd"] - left["so"], paired(letters["pgd"], letters["so"]).p
     text = f"{threat}: PGD leaves {left['pgd']:.1f} % and the second-order attack {left['so']:.1f} % of the same images (McNemar p = {p:.1g})"
-    text += ": the loss PGD climbs is flattened around the images, and PGD's number says nothing about robustness." if gap >= 10 and p < .01 else "."
+    text += ": PGD was too weak here, most likely because the loss that it climbs is flattened around the images. Its number is an upper bound and no more." if gap >= 10 and p < .01 else "."
     return graded("flattened", gap, text, *_other("autoattack"), suspect=10 if p < .01 else math.inf)
 
 # %% ../nbs/17_checks.ipynb #3214b258
