@@ -16,7 +16,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 from .norms import NORMS, Threat, flat, gaussian, parse_norm, per_sample, project, random_in_ball, sample_seeds, steepest
-from .models import check_batch, flushing, input_gradient, judging, logits_of
+from .models import _check_labels, check_batch, flushing, input_gradient, judging, logits_of
 
 # %% ../nbs/04_attacks.ipynb #ef87935d
 def _right_and_wrong(z, y):
@@ -79,7 +79,7 @@ class Search(NamedTuple):
     finite:Tensor # (B,) bool, False where a gradient or logit was NaN or infinite
 
 def _logits(model, x):
-    with torch.no_grad(): return model(x)
+    with torch.no_grad(): return model(x.view_as(x))
 
 # %% ../nbs/04_attacks.ipynb #rows-code
 class _Rows(NamedTuple):
@@ -305,7 +305,8 @@ def run(attack:PGD, # or FGSM, SecondOrder
         judge:nn.Module | None=None # says who is fooled, where `model` is a fast copy of it; in eval mode; None: `model`
        ) -> Search:
     "Attack a batch; ValueError in one sentence where the input breaks the contract."
-    check_batch(x, y)
+    check_batch(x)
+    _check_labels(x, y, None)
     judge = model if judge is None else judge
     with torch.inference_mode(False), flushing(), judging(model):
         x, y = x.detach().clone(), y.clone()
@@ -378,4 +379,5 @@ def attack_from_json(d:dict # what `to_json` wrote
     "The attack again."
     settings, known = {"refine": False} | d, {"PGD": PGD, "FGSM": FGSM, "SecondOrder": SecondOrder}
     if (kind := settings.pop("attack", None)) not in known: raise ValueError(f"unknown attack {kind!r}: this library reads back {', '.join(known)}.")
-    return known[kind](**settings)
+    try: return known[kind](**settings)
+    except TypeError as e: raise ValueError(f"this is no {kind} as to_json writes it: {e}.") from None

@@ -6,7 +6,7 @@
 __all__ = ['AuditReport', 'accuracy', 'entries', 'table', 'overlap', 'only', 'advice', 'to_json', 'show', 'pick_gallery', 'audit']
 
 # %% ../nbs/10_audit.ipynb #f1c78ba9
-import json, math, shutil, tempfile, time
+import json, math, os, re, shutil, tempfile, time
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from . import __version__
 from .norms import Threat, sample_seeds
-from .models import _other_precision, check_batch, check_model, classes_of, fast_twins, judging, logits_of
+from .models import _check_labels, _other_precision, check_batch, check_model, classes_of, fast_twins, judging, logits_of
 from .attacks import margin
 from .evaluation import Estimate
 from .experiments import machine, write_text
 from .sources import Cast, as_classifier
-from .ledger import Job, Plan, _among, _kept, _write, check_answers, claim, fill_ledger, first_few, images_sha, load_examples, model_sha, more_rows, sizes, survivors, writable
+from .ledger import Job, Plan, _among, _kept, _write, check_answers, claim, fill_ledger, first_few, images_sha, load_examples, model_sha, more_rows, release, sizes, survivors, writable
 from .checks import Check, _limit, ceilings, check_ceiling, check_chance_to_attack, check_contract, check_flattened, check_mode, check_moves, check_sizes, check_verdicts, curves, explained, grade, graded
 
 # %% ../nbs/10_audit.ipynb #d66f3388
@@ -155,7 +155,10 @@ def advice(report:AuditReport, # what `audit` returned
           ) -> str: # a command line where the audit has one, else Python
     "The next command for a flag; empty where there is nothing to do."
     command = report.about.get("command", "")
-    return f"{command} {check.option}" if command and check.option else check.code
+    if not command or not check.option: return check.code
+    if f"{check.option} " in f"{command} ": return ""                          # that has been done
+    if check.option.startswith("--budget"): command = re.sub(r" --budget[ =]\S+", "", command)
+    return f"{command} {check.option}"
 
 def to_json(report:AuditReport # what `audit` returned
            ) -> dict: # JSON
@@ -207,7 +210,7 @@ def pick_gallery(ledger, # DataFrame, one row an image, threat and attack
             chosen = [i for i in (fooled[k] for k in order) if i not in taken][:each - len(taken)]
             taken.update(chosen)
             found = dict(zip((v := load_examples(out, t, a, chosen))[0].tolist(), v[1]))
-            picked += [_picture(i, t, a, rows.loc[i], clean.loc[i], x[i:i + 1][0].cpu(), found[i]) for i in chosen]
+            picked += [_picture(i, t, a, rows.loc[i], clean.loc[i], x[i:i + 1][0].cpu(), found[i]) for i in chosen if i in found]   # the files may have been deleted
     return picked
 
 # %% ../nbs/10_audit.ipynb #picture-code
@@ -228,6 +231,7 @@ def audit(model:nn.Module, # from (B,…) images in [0,1] to (B,K) logits; given
     `model` maps (B,…) images in [0,1] to (B,K) logits; x is (N,…) in [0,1], y (N,) int64; `threats` are texts like "linf:0.3", pairs, or Threats.
     Settings are those of `Plan`. Returns an AuditReport; ValueError, in one sentence that names the remedy, for bad input."""
     plan, began = _planned(threats, settings, about), (time.perf_counter(), time.process_time())
+    if not isinstance(out, str | os.PathLike | None) or out == "": raise ValueError(f"out must be the path of a folder, for example 'audit', not {out!r}.")
     with torch.inference_mode(False):
         x, y = _plain(x), _plain(y)
         model, probe, device = _refuse(model, x, y)
@@ -235,7 +239,8 @@ def audit(model:nn.Module, # from (B,…) images in [0,1] to (B,K) logits; given
         with judging(model), nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
             checks, plan, classes = _contract(model, probe, checks, plan)
             claim(Path(folder), identity := _identity(model, x, y, plan, device, about or {}))
-            return _run(model, x, y, plan, checks, classes, device, identity, Path(folder), progress, about, began)
+            try: return _run(model, x, y, plan, checks, classes, device, identity, Path(folder), progress, about, began)
+            except BaseException: release(Path(folder)); raise
 
 # %% ../nbs/10_audit.ipynb #planned-code
 def _planned(threats, settings, about) -> Plan:
@@ -254,6 +259,7 @@ def _refuse(model, x, y):
     "Check the shape of everything; the model as a plain classifier, the images that the checks look at, and the device."
     check_model(model)
     check_batch(few := x[:128] if hasattr(x, "__getitem__") else x)
+    if not isinstance(y, Tensor) or y.ndim != 1: _check_labels(few, y, None)
     if len(x) != len(y): raise ValueError(f"there are {len(x)} images and {len(y)} labels: give one label for each image.")
     check_batch(few, y[:len(few)] if isinstance(y, Tensor) else y)
     device = next((p.device for p in model.parameters()), x.device if isinstance(x, Tensor) else torch.device("cpu"))

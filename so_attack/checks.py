@@ -67,8 +67,9 @@ def check_mode(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; in the 
     if not any(getattr(m, "training", False) for m in model.modules()): return graded("mode", 0, "The model came in eval mode.")
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+            torch.manual_seed(0)
             came = logits_of(copy.deepcopy(model), x)
-            with judging(model): number = _relative(came, model(x))
+            with judging(model): number = _relative(came, logits_of(model, x))
     except Exception: return graded("mode", 0, "The model came in training mode, in which it could not be asked; it was judged in eval mode.")
     if number < .1: return graded("mode", number, "The model came in training mode, which makes no difference to its logits.")
     return graded("mode", number, f"The model came in training mode, in which its logits differ by up to {number:.0f} %; it was judged in eval mode.", "", "model.eval()", suspect=.1)
@@ -82,9 +83,9 @@ def check_contract(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; in 
     "Randomness, dependence on the batch, probabilities, and normalisation."
     with torch.no_grad():
         z = logits_of(model, x)
-        random, few = _relative(z, model(x)), min(8, len(x))
-        alone = torch.cat([model(x[i:i+1]) for i in range(few)])
-        batch = max(_relative(z[:few], alone), _relative(z, model(x.flip(0)).flip(0)))
+        random, few = _relative(z, logits_of(model, x)), min(8, len(x))
+        alone = torch.cat([logits_of(model, x[i:i+1]) for i in range(few)])
+        batch = max(_relative(z[:few], alone), _relative(z, logits_of(model, x.flip(0)).flip(0)))
     rows, varies = z.sum(1), (z - z[:1]).abs().max() > 1e-6
     looks = bool(varies and (z >= 0).all() and (z <= 1).all() and (rows - 1).abs().max() < 1e-3)
     return [graded("random", random, f"Asked twice, the model gave logits that differ by {random:.3g} % of their size.", *_averaged(plan), invalid=.1),
@@ -147,7 +148,7 @@ def check_flattened(ledger, # DataFrame, one row an image, threat and attack
     left = {a: 100*v.count("robust")/n for a, v in letters.items()}
     gap, p = left["pgd"] - left["so"], paired(letters["pgd"], letters["so"]).p
     text = f"{threat}: PGD leaves {left['pgd']:.1f} % and the second-order attack {left['so']:.1f} % of the same images (McNemar p = {p:.1g})"
-    text += ": PGD was too weak here, most likely because the loss that it climbs is flattened around the images. Its number is an upper bound and no more." if gap >= 10 and p < .01 else "."
+    text += ": PGD was too weak here, as where the loss that it climbs is flattened around the images. Its number is an upper bound and no more." if gap >= 10 and p < .01 else "."
     return graded("flattened", gap, text, *_other("autoattack"), suspect=10 if p < .01 else math.inf)
 
 # %% ../nbs/17_checks.ipynb #3214b258

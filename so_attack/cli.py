@@ -44,7 +44,17 @@ def polite():
         except (ValueError, DataMissing, ModelMissing) as e: _fail(e)
         except BrokenPipeError: raise
         except OSError as e: _fail(f"{e.strerror or e}{f': {e.filename}' if e.filename else ''}")
+        except Exception as e:
+            if line := _own_line(e): _fail(f"{line} failed with {type(e).__name__} ({' '.join(str(e).split())[:160]}): mend it, and the same command goes on.")
+            raise
     except KeyboardInterrupt: _fail(f"stopped; what is finished is kept, and `{_again()}` continues from there.", 130)
+
+def _own_line(error) -> str: # e.g. "net.py, line 12"; empty where none of the user's own code was under way
+    "The last line that is neither ours nor a library's."
+    import sysconfig, traceback, so_attack
+    known = [str(Path(so_attack.__file__).parent), *(sysconfig.get_paths()[k] for k in ("stdlib", "purelib", "platlib"))]
+    own = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_file() and not any(Path(f.filename).is_relative_to(k) for k in known)]
+    return f"{Path(own[-1].filename).name}, line {own[-1].lineno}," if own else ""
 
 # %% ../nbs/11_cli.ipynb #c8298007
 def _columns(text): return None if text is None else [c.strip() for c in text.split(",") if c.strip()] or _fail("--columns is empty: name some, for example --columns natural,madry-linf.")
@@ -105,6 +115,7 @@ def _reproduce(p, folder, seeds, device, fresh):
     for cell in experiments.run(p, folder, seeds, device, fresh):
         cells.append(cell)
         if "again" in cell.note or "recomputed" in cell.note: print(f"so-attack: {cell.note}", file=sys.stderr)
+    if not any(c.config for c in cells): _fail(f"nothing was run: {'; '.join(dict.fromkeys(c.note.removeprefix('not run: ') for c in cells))}.", 1)
     _, stored = experiments.stored(folder)
     known = {c.column for c in stored}
     stored += [c for c in cells if c.config is None and c.column not in known]
@@ -112,7 +123,7 @@ def _reproduce(p, folder, seeds, device, fresh):
     _show(p, cells, p.columns)
     drawn = _figures(p, folder, device) if p.name == "zoo" else ""
     print(f"Written to {folder}: table1.md, table1.json, table1.png, {drawn}and a file for each cell in cells/.")
-    if not any(c.config for c in cells): _fail("none of these networks is at hand, so nothing was run.", 1)
+
 
 # %% ../nbs/11_cli.ipynb #figures
 def _figures(p, folder, device) -> str:

@@ -7,6 +7,7 @@ __all__ = ['wilson', 'Estimate', 'Seen', 'judge', 'check_example', 'search', 'Ve
            'evaluate', 'Paired', 'paired', 'mcnemar']
 
 # %% ../nbs/07_evaluation.ipynb #a7735e1e
+import warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from .norms import distance, flat, sample_seeds
-from .models import check_batch, classes_of, fast_twins, input_gradient, judging, logits_of
+from .models import _check_labels, check_batch, classes_of, fast_twins, input_gradient, judging, logits_of
 from .attacks import Attack, Search, cross_entropy, margin
 
 # %% ../nbs/07_evaluation.ipynb #7b3f0b09
@@ -101,7 +102,7 @@ def search(attack, # has .run(model, x, y, seeds) -> Search
     if twin is model: return attack.run(model, x, y, seeds), torch.zeros_like(y, dtype=torch.bool)
     judged = isinstance(attack, Attack)
     found = attack.run(twin, x, y, seeds, **({"judge": model} if judged else {}))
-    with torch.no_grad(): clean, clean_twin, z, z_twin = (m(at) for at in (x, found.x_adv) for m in (model, twin))
+    with torch.no_grad(): clean, clean_twin, z, z_twin = (m(at.view_as(at)) for at in (x, found.x_adv) for m in (model, twin))
     again = (clean_twin.argmax(1) != clean.argmax(1)) | ~found.finite
     if getattr(attack, "early_stop", False): again |= (z.argmax(1) == y) & (z_twin.argmax(1) != y) & (margin(z_twin, y) >= (.1*margin(clean, y).abs() if judged else 0))
     if again.any():
@@ -199,7 +200,7 @@ def named(attacks # one attack, a list of attacks, or a dict name -> attack
     "Attacks by name, the clean row first; ValueError where two share a name, or where one is no attack."
     each = attacks.values() if isinstance(attacks, dict) else attacks if isinstance(attacks, (list, tuple)) else [attacks]
     for a in each:
-        if not (hasattr(a, "run") and hasattr(a, "eps")): raise ValueError(f"{a!r} is no attack: write for example PGD('linf', 8/255).")
+        if not (hasattr(a, "run") and hasattr(a, "eps")): raise ValueError(f"{a!r} is no attack: write for example PGD('linf', 8/255)." if isinstance(a, (str, int, float)) else f"evaluate(model, attacks, x, y) wants attacks in second place, not {type(a).__name__}: write for example PGD('linf', 8/255).")
     if not isinstance(attacks, dict):
         attacks = list(each)
         names = [a.name for a in attacks]
@@ -265,6 +266,7 @@ def evaluate(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given bac
         device = next((p.device for p in model.parameters()), x.device if isinstance(x, Tensor) else torch.device("cpu"))
         _check(model, x, y, batch_size, threads, device)
         part = partial(_copies, device, x, y, sample_seeds(len(x), seed))
+        if len(attacks) > 1: _watch_slopes(model, *part(0, 16)[:2])
         twins = fast_twins(model, part(0, 256)[0]) if fast else {True: model, False: model}
         threads = threads if device.type == "cpu" else 1
         size = batch_size if threads == 1 else min(batch_size, -(-len(x)//(2*threads)))
@@ -279,8 +281,13 @@ def _check(model, x, y, batch_size, threads, device):
     "Everything that can be refused before work starts."
     for name, value in (("batch_size", batch_size), ("threads", threads)):
         if not isinstance(value, Integral) or value < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
-    check_batch(x, y)
-    check_batch(x, y, classes_of(model, x[:2].detach().to(device)))
+    check_batch(x)
+    _check_labels(x, y, classes_of(model, x[:2].detach().to(device)))
+
+def _watch_slopes(model, x, y):
+    "A warning where no gradient attack can move."
+    if not flat(input_gradient(model, x, y, margin)[0]).any():
+        warnings.warn(f"the margin has no slope at any of the first {len(x)} images (no_grad, detach, numpy or rounding inside the model?): gradient attacks cannot move, and what they leave is not robustness. audit() says more.", stacklevel=3)
 
 def _copies(device, x, y, seeds, first, size): return [t[first:first + size].detach().to(device, copy=True) for t in (x, y, seeds)]
 

@@ -330,13 +330,17 @@ def results_dir(preset:str # name of a preset
     return there if (there/"run.json").exists() and not (here/"run.json").exists() else here
 
 # %% ../nbs/08_experiments.ipynb #bd8190f8
+def _command(out): # that writes to this folder
+    name = Path(out).name if Path(out).name in PRESETS else "zoo"
+    return f"so-attack reproduce{f' --preset {name}' if name != 'zoo' else ''}{f' --out {out}' if Path(out) != Path('runs')/name else ''}"
+
 def stored(out, # a folder that `run` has written to
            eps_l2:float | None=None # another ℓ2 radius than the last run's
           ) -> tuple[Preset, list[Cell]]:
     "The settings of the last run and all cells that fit them; ValueError where nothing is stored."
     from so_attack.attacks import attack_from_json
     path = Path(out)/"run.json"
-    if not path.exists(): raise ValueError(f"there are no results in {out}: run `so-attack reproduce` first.")
+    if not path.exists(): raise ValueError(f"there are no results in {out}: run `{_command(out)}` first.")
     try: s = json.loads(path.read_text()); p = replace(PRESETS[s["preset"]], n=s["n"], attacks=tuple(attack_from_json(a) for a in s["attacks"]))
     except (ValueError, KeyError, TypeError): raise ValueError(f"{path} is damaged: run `so-attack reproduce` again, finished cells are kept.") from None
     if eps_l2 is not None: p = replace(p, attacks=grid_attacks(eps_l2))

@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'FACTORS', 'default_attacks', 'Plan', 'model_sha', 'images_sha', 'Job', 'clean_rows', 'attack_rows',
-           'batch_rows', 'writable', 'claim', 'check_answers', 'load_examples', 'fill_ledger', 'first_few', 'sizes',
-           'more_rows', 'survivors']
+           'batch_rows', 'writable', 'claim', 'release', 'check_answers', 'load_examples', 'fill_ledger', 'first_few',
+           'sizes', 'more_rows', 'survivors']
 
 # %% ../nbs/16_ledger.ipynb #a1996875
 import hashlib, inspect, json, math, os, shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from safetensors import SafetensorError
 from .norms import NORMS, Threat, flat, project
 from .models import input_gradient, precision
 from .attacks import PGD, SecondOrder, margin
@@ -59,6 +61,7 @@ class Plan:
 def _check_plan(plan):
     "One sentence for each setting that makes no sense; everything is brought into its one form."
     threats = [plan.threats] if isinstance(plan.threats, (str, Threat)) else plan.threats
+    if not isinstance(threats, (list, tuple)): raise ValueError(f"threats must be a list, for example ['linf:0.3', 'l2:2'], not {type(threats).__name__}.")
     threats = tuple(t if isinstance(t, Threat) else Threat.parse(":".join(map(str, t)) if isinstance(t, (tuple, list)) else t) for t in threats)
     others = tuple(dict.fromkeys([plan.others] if isinstance(plan.others, str) else plan.others))
     if not threats: raise ValueError("there is no threat to audit: give at least one, for example linf:0.3.")
@@ -81,11 +84,16 @@ def model_sha(model:nn.Module # any module
     for name, t in (model.state_dict() | dict(model.named_buffers()) | loose).items():
         if isinstance(t, Tensor) and not is_lazy(t): h.update(f"{name}{t.dtype}{tuple(t.shape)}".encode()); h.update(t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     for name, m in model.named_modules():
-        plain = {k: v for k, v in vars(m).items() if k != "training" and isinstance(v, (int, float, str, tuple))}
+        plain = {k: _told(v) for k, v in vars(m).items() if k != "training" and isinstance(v, (int, float, str, tuple))}
         code = c if isinstance(c := getattr(m, "code", ""), str) else ""       # of what torch has compiled
         h.update(f"{name}{sorted(plain.items(), key=str)}{code}".encode())
     for cls in sorted({type(m) for m in model.modules() if not type(m).__module__.startswith("torch.")}, key=str): h.update(_source(cls).encode())
     return h.hexdigest()
+
+def _told(value):
+    "A plain value, or a tuple of anything, in words that are the same in every process."
+    if isinstance(value, tuple): return f"({', '.join(map(_told, value))})"
+    return repr(value) if isinstance(value, (int, float, str, type(None))) else f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
 
 def _source(cls):
     "The source of a class; where Python does not find it, the files that its functions come from."
@@ -126,7 +134,7 @@ class Job:
 def _verdicts(prediction, finite, y): return [("robust" if p == c else "fooled") if f else "invalid" for p, f, c in zip(prediction.tolist(), finite.tolist(), y.tolist())]
 
 def _wrong(model, x, y):
-    with torch.no_grad(): return model(x).argmax(1) != y
+    with torch.no_grad(): return model(x.view_as(x)).argmax(1) != y
 
 def _same(job, x, prediction):
     "Is each verdict the same in a second pass, and after rounding to 8 bits?"
@@ -205,7 +213,8 @@ def _write(path, save): # save(temporary path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save(temp)
+        try: save(temp)
+        except SafetensorError as e: raise OSError(f"{path.name} cannot be written: {e}") from None
         with open(temp, "rb+") as f: os.fsync(f.fileno())
         os.replace(temp, path)
     finally: temp.unlink(missing_ok=True)
@@ -247,8 +256,23 @@ def claim(out:Path, # the audit's folder
         return
     try: old = json.loads(path.read_text(encoding="utf-8"))
     except ValueError: raise ValueError(f"{path} is damaged: choose another folder with --out.") from None
-    differ = [f"{k} (there {_short(old.get(k) if isinstance(old, dict) else None)}, here {_short(v)})" for k, v in identity.items() if not isinstance(old, dict) or old.get(k) != v]
+    old = old if isinstance(old, dict) else {}
+    differ = [f"{k} ({_differs(old.get(k), v)})" for k, v in identity.items() if old.get(k) != v]
     if differ: raise ValueError(f"{out} holds another audit, which differs in {'; '.join(differ)}: choose another folder with --out.")
+
+def release(out:Path # the folder of an audit that failed
+           ):
+    "Give up a folder in which there is no row yet."
+    if (out/"ledger.parquet").exists() or any((out/"parts").glob("*.parquet")): return
+    (out/"audit.json").unlink(missing_ok=True)
+    for folder in (out/"parts", out/"examples", out):
+        with suppress(OSError): folder.rmdir()                               # where it is empty
+
+def _differs(there, here): # e.g. "linf:0.3 so steps there 20, here 40"
+    if isinstance(there, dict) and isinstance(here, dict) and "sha256" not in here:
+        k = next(k for k in there | here if there.get(k) != here.get(k))
+        return f"{k} {_differs(there.get(k), here.get(k))}"
+    return f"there {_short(there)}, here {_short(here)}"
 
 def _short(value):
     if isinstance(value, dict): return f"{value.get('name') or '…'} {fingerprint(value)[:8]}"
@@ -291,7 +315,7 @@ def load_examples(out, # the audit's folder
     from safetensors import safe_open
     index, images, key = [], [], f"{threat if isinstance(threat, Threat) else Threat.parse(threat)} {attack}"
     for path in sorted((Path(out)/"examples").glob("*.safetensors")):
-        with safe_open(path, "pt") as f:
+        with suppress(SafetensorError), safe_open(path, "pt") as f:          # a damaged file has none
             if key not in f.keys(): continue
             found = f.get_tensor(f"{key} sample")
             wanted = torch.ones_like(found, dtype=torch.bool) if samples is None else torch.isin(found, torch.as_tensor(samples))

@@ -128,7 +128,7 @@ def logits_of(model:nn.Module, # maps (B,…) to (B,K) logits
               x:Tensor # (B, …)
              ) -> Tensor: # (B, K)
     "The model's logits; ValueError unless they are one row of at least two numbers for each sample."
-    try: z = model(x)
+    try: z = model(x.view_as(x))                                               # a view: where a model calls requires_grad_() on its input, x does not change
     except torch.cuda.OutOfMemoryError: raise
     except RuntimeError as e: raise ValueError(_cannot_answer(model, x, e)) from e
     shape = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
@@ -147,7 +147,7 @@ def _other_precision(own, given):
     return f"the model computes in {own} and cannot answer for images in {given}: {remedy}."
 
 def _other_shape(x, error):
-    return f"the model cannot answer for {len(x)} images of shape {tuple(x.shape[1:])} ({type(error).__name__}: {_line(error)}): give it images of the shape that it was made for."
+    return f"the model cannot answer for {len(x)} images of shape {tuple(x.shape[1:])} ({type(error).__name__}: {_line(error)}): give it images of the shape that it was made for, or mend its forward."
 
 def _line(error): return " ".join(str(error).split())[:160]
 
@@ -280,8 +280,8 @@ def fast_twin(model:nn.Module, # the model to be attacked
              ) -> nn.Module: # a Twin, or the model itself
     "A faster model to search with; the model itself where no faster one predicts the same."
     with judging(model), torch.no_grad():
-        z = model(x)
-        try: z_twin = (twin := Twin(model, dtype).eval())(x)
+        z = model(x.view_as(x))
+        try: z_twin = (twin := Twin(model, dtype).eval())(x.view_as(x))
         except Exception: return model                         # it cannot be copied, or not computed with in this way
     differ = (z.argmax(1) != z_twin.argmax(1)).float().mean().item()
     return twin if differ <= tolerance and torch.isfinite(z_twin).all() else model
@@ -365,7 +365,8 @@ def _download(url, path):
     except OSError as e: raise ModelMissing(f"{path.name} could not be downloaded ({type(e).__name__}): {_by_hand(url, path)}.") from None
 
 def _by_hand(url, path):
-    folder = "the folder that SO_ATTACK_HOME names" if path.parent == cache_home() else "zoo/ in the folder that SO_ATTACK_HOME names"
+    home = "the folder that SO_ATTACK_HOME names" if os.environ.get("SO_ATTACK_HOME") else str(cache_home()).replace(str(Path.home()), "~")
+    folder = home if path.parent == cache_home() else f"zoo/ in {home}"
     return f"download {url} and put it as {path.name} into {folder}"
 
 # %% ../nbs/02_models.ipynb #eb2fa7de

@@ -114,9 +114,10 @@ class Peer:
         "What it returns, even where that lies outside of ball and box, and the gradients it took; ValueError where it fails."
         with judging(Counted(model)) as seen, torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), torch.enable_grad(), _untouched(model), _quiet():
             torch.manual_seed(int(generator[0]) if isinstance(generator, Tensor) else 0)
-            try: x_adv = self.call(seen, x.detach().clone(), y.clone()).detach().to(x)
+            try: x_adv = self.call(seen, x.detach().clone(), y.clone())
             except Exception as e: raise ValueError(f"{self.spec} failed with {type(e).__name__} ({_line(e)}): leave it out, or see whether it suits this model.") from e
-        return Search(x_adv, torch.full_like(y, seen.images//len(y)), torch.ones_like(y, dtype=torch.bool))
+        if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape: raise ValueError(f"{self.spec} must return the images, a tensor of shape {tuple(x.shape)}, not {tuple(x_adv.shape) if isinstance(x_adv, Tensor) else type(x_adv).__name__}: mend it, or leave it out.")
+        return Search(x_adv.detach().to(x), torch.full_like(y, seen.images//len(y)), torch.ones_like(y, dtype=torch.bool))
 
     def to_json(self) -> dict:
         "What it was: spec, norm, size and version."

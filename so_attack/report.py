@@ -108,12 +108,14 @@ def footnotes(p:Preset, # the settings of the run
     broken = sum(c.result["invalid"] for c in done)
     why, several = {}, {}
     for column in dict.fromkeys(c.column for c in done):
-        if len(seeds := sorted({c.seed for c in done if c.column == column})) > 1: several.setdefault(", ".join(map(str, seeds)), []).append(column)
+        if len(seeds := sorted({c.seed for c in done if c.column == column})) > 1:
+            trained = len({c.config["network"]["sha256"] for c in done if c.column == column}) > 1
+            several.setdefault((", ".join(map(str, seeds)), trained), []).append(column)
     for c in cells:
         if not c.config and c.row == "natural": why.setdefault(c.note.removeprefix("not run: "), []).append(c.column)
     caps = {f"{cap:.1f} ({NORMS[p.rows[row].norm].symbol} ε={p.rows[row].eps:g})": None for row, cap in ceilings(p).items() if cap < 99.8}
     return [f"Images: {'; '.join(name + used for name, used in rows.items())}. Preset {p.name}: {count_text(spent['gradients'])} gradients, {minutes_text(spent)}. The ranges are Wilson 95 % intervals."
-            + "".join(f" Means over seeds {seeds}: {', '.join(cs)}." for seeds, cs in several.items()),
+            + "".join(f" Means over seeds {seeds}{'' if trained else ' of the attacks, on one network'}: {', '.join(cs)}." for (seeds, trained), cs in several.items()),
             f"Attacks: {NOTE}.",
             *([f"† cannot be true robustness: on MNIST's test set no classifier is above {'; '.join(caps)}, because classes lie closer together than 2ε."] if caps else []),
             f"Networks (sha256): {', '.join(names)}.",

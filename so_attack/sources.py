@@ -115,7 +115,7 @@ def _answer(model, x):
         except Exception as e: wrong = wrong or e
         else:
             if not isinstance(getattr(z, "logits", None), Tensor): return new, z
-    raise ValueError(_other_shape(x, wrong)) from None
+    raise ValueError(_other_shape(x, wrong)) from wrong
 
 # %% ../nbs/13_sources.ipynb #f7395694
 def from_timm(model:nn.Module # a timm model

@@ -1,11 +1,12 @@
 """`so-attack audit` as a process and as a library: refused, killed, continued, read in a browser; other people's models and attacks."""
-import json, os, re, signal, subprocess, sys, time
+import json, os, re, shutil, signal, subprocess, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 import numpy as np, pandas as pd, pytest, torch
 from browser import browser, chromium
 from torch import nn
 from typer.testing import CliRunner
-from so_attack.audit import audit
+from so_attack.audit import advice, audit
 from so_attack.cli import app
 from so_attack.data import mnist5k
 from so_attack.ledger import load_examples, survivors
@@ -41,6 +42,16 @@ class Alone(nn.Linear):
     def forward(self, x): return super().forward(x.reshape(1, 784))
 def alone(): return Alone(784, 10)
 def single(): return nn.Sequential(nn.Flatten(), nn.Linear(784, 1))
+class Numpy(nn.Sequential):
+    def forward(self, x): return super().forward(torch.from_numpy(x.numpy()))
+def through_numpy(): return Numpy(build())
+class Marks(nn.Sequential):
+    def forward(self, x): return super().forward(x.requires_grad_())
+def marks(): return Marks(build())
+class Tuple(nn.Sequential):
+    def __init__(self, net): super().__init__(net); self.acts = torch.relu, torch.tanh, max, 1.5
+def with_functions(): return Tuple(build())
+def one_image(model, x, y, threat): return x[:1]
 def opposite(model, x, y, threat): return (x + 2*threat.eps).clamp(0, 1)
 '''
 
@@ -118,7 +129,36 @@ def test_killed_and_continued(whole, home):
     run(*args, cwd=home)
     assert (home/"cut"/"ledger.parquet").stat().st_mtime_ns == before
 
-@pytest.mark.parametrize("change, named", [(["--threat", "l2:1"], "threats"), (["--seed", "1"], "seed"), (["--n", "30"], "data"), (["--budget", "21"], "attacks"), (["--mean", "0.1", "--std", "1"], "model")])
+def test_a_run_that_failed_claims_no_folder(home, monkeypatch):
+    args = [*THREATS, "--data", "images.npz", "--budget", "5", "--out", "claimed"]
+    _, err = ask("net.py:through_numpy", *args, cwd=home, code=2, monkeypatch=monkeypatch)
+    assert re.match(r"so-attack: net.py, line \d+, failed with RuntimeError", err) and len(err.strip().splitlines()) == 1 and not (home/"claimed").exists()
+    ask("net.py:build", *args, cwd=home, monkeypatch=monkeypatch)
+
+def test_examples_may_be_deleted_and_damaged(whole, home, monkeypatch):
+    shutil.copytree(whole[0], home/"thin")
+    first, *others = (home/"thin"/"examples").iterdir()
+    first.write_bytes(b"damaged")
+    for path in others: path.unlink()
+    found = json.loads(ask("net.py:build", "--data", "images.npz", *THREATS, "--budget", "20", "--batch-size", "10", "--out", "thin", "--json", cwd=home, monkeypatch=monkeypatch)[0])
+    assert found["union"] == whole[1]["union"]
+
+def test_a_model_may_mark_its_input(home):
+    d, nets = mnist5k("test")[:20], [as_classifier(load_spec(f"{home}/net.py:{name}"), mnist5k("test").x[:2]) for name in ("build", "marks")]
+    plain, marked = (audit(net, d.x, d.y, ["l2:0.5"], budget=10, progress=False).ledger.verdict.tolist() for net in nets)
+    assert plain == marked and not d.x.requires_grad
+
+def test_a_model_with_functions_is_the_same_in_every_process(home):
+    "Else nothing could be continued."
+    ask_sha = "from so_attack.ledger import model_sha; from so_attack.sources import load_spec; print(model_sha(load_spec('net.py:with_functions')))"
+    assert len({subprocess.run([sys.executable, "-c", ask_sha], cwd=home, env=ENV | {"PYTHONHASHSEED": str(k)}, capture_output=True, text=True, check=True).stdout for k in range(3)}) == 1
+
+def test_advice_is_another_command():
+    def after(command, option): return advice(SimpleNamespace(about={"command": command}), SimpleNamespace(option=option, code="in Python"))
+    assert after("so-attack audit net.py:build --budget 50 --n 10", "--budget 200") == "so-attack audit net.py:build --n 10 --budget 200"
+    assert after("so-attack audit m --with autoattack", "--with autoattack") == "" and after("so-attack audit m --with autoattack2", "--with autoattack").endswith("--with autoattack") and after("", "--with x") == "in Python"
+
+@pytest.mark.parametrize("change, named", [(["--threat", "l2:1"], "threats"), (["--seed", "1"], "seed"), (["--n", "30"], "data"), (["--budget", "21"], "attacks (linf:0.02 so steps there 20, here 21)"), (["--mean", "0.1", "--std", "1"], "model")])
 def test_another_audits_folder_is_refused(whole, home, monkeypatch, change, named):
     _, err = ask("net.py:build", "--data", "images.npz", *THREATS, "--budget", "20", "--batch-size", "10", "--out", "whole", *change, cwd=home, code=2, monkeypatch=monkeypatch)
     assert named in err and "another audit" in err and len(err.strip().splitlines()) == 1
@@ -131,7 +171,7 @@ def test_another_audits_folder_is_refused(whole, home, monkeypatch, change, name
     (["net.py:leaves", *THREATS], "raised SystemExit"), (["net.py:in_place", *THREATS], "changes its input in place"), (["net.py:alone", *THREATS], "cannot answer for 2 images"), (["net.py:single", *THREATS], "one number for each image"), (["net.py:build", *THREATS, "--probabilities"], "no probabilities"), (["net.py:build", *THREATS, "--data", "sixteen.npz"], "whole numbers up to 255"),
      (["net.py:colour", *THREATS], "of the shape that it was made for"),
     (["net.py:build", *THREATS, "--data", "table.npz"], "of the shape that it was made for"), (["net.py:build", *THREATS, "--data", "halves.npz"], "y holds fractions"), (["net.py:build", *THREATS, "--data", "other.npz"], "number the classes from 0"),
-    (["net.py:build", "--threat", "l2:1", "--threat", "L2:1.0"], "give each once"), (["net.py:build", *THREATS, "--data", "images.npz", "--size", "-3"], "size must be at least 1"), (["net.py:build", *THREATS, "--with", "net.py:nothing"], "has no function 'nothing'")], ids=lambda v: v[:30] if isinstance(v, str) else None)
+    (["net.py:build", "--threat", "l2:1", "--threat", "L2:1.0"], "give each once"), (["net.py:build", *THREATS, "--data", "images.npz", "--size", "-3"], "size must be at least 1"), (["net.py:build", *THREATS, "--with", "net.py:nothing"], "has no function 'nothing'"), (["net.py:build", *THREATS, "--with", "net.py:one_image", "--data", "images.npz"], "must return the images, a tensor of shape"), (["net.py:build", "--threat", "l2:1e99999999"], "must be a finite number")], ids=lambda v: v[:30] if isinstance(v, str) else None)
 def test_mistakes_get_one_sentence(home, monkeypatch, args, sentence):
     out, err = ask(*args, "--out", "mistake", cwd=home, code=2, monkeypatch=monkeypatch)
     assert out == "" and sentence in err and len(err.strip().splitlines()) == 1
@@ -208,7 +248,7 @@ def test_memory_stays_flat(tmp_path):
     code = """
 import sys, torch
 from torch import nn
-from so_attack.audit import audit
+from so_attack.audit import advice, audit
 n, whole, out = int(sys.argv[1]), sys.argv[2] == "whole", sys.argv[3]
 class Stream:                                                                 # images that are made when they are asked for
     some, shape = torch.rand(500, 3, 32, 32, generator=torch.Generator().manual_seed(0)), (n, 3, 32, 32)
