@@ -300,14 +300,27 @@ def _run(model, x, y, plan, checks, classes, device, identity, out, progress, ab
     if not any(c.name == "random" and c.flag for c in checks): check_answers(out, job(0, size))
     numbers = range(math.ceil(n/size))
     with tqdm(total=len(numbers) + len(sizes(plan)) + len(plan.threats), desc="audit", disable=None if progress else True, leave=False) as bar:
-        ledger = fill_ledger(lambda i: job(i*size, (i + 1)*size), numbers, plan, out, bar.update)
-        more = _kept(out/"curves.parquet", lambda: more_rows(job(0, m), plan, ledger, out, bar.update))
+        spent = _clock(out/"spent.json", began, bar.update)
+        ledger = fill_ledger(lambda i: job(i*size, (i + 1)*size), numbers, plan, out, spent)
+        more = _kept(out/"curves.parquet", lambda: more_rows(job(0, m), plan, ledger, out, spent))
     shutil.rmtree(out/"parts", ignore_errors=True)
     caps = ceilings(x, y, plan)
     checks += [*check_chance_to_attack(model, ledger, plan, classes), *(check_flattened(ledger, str(t)) for t in plan.threats), *check_moves(ledger, plan), *check_verdicts(ledger, plan), *check_sizes(more, m, plan), check_ceiling(ledger, caps, plan)]
     facts = {"model": identity["model"] | {"classes": classes}, "data": identity["data"], "command": (about or {}).get("command", ""), "classes": (about or {}).get("classes"),
-             "versions": {"so_attack": __version__, "torch": torch.__version__}, "machine": machine(), "minutes": round((time.perf_counter() - began[0])/60, 2), "cpu_minutes": round((time.process_time() - began[1])/60, 2)}
+             "versions": {"so_attack": __version__, "torch": torch.__version__}, "machine": machine(), **spent(0)}
     return AuditReport(ledger, more, tuple(explained(checks)), plan, facts, caps, _notes(model, twin, plan, ledger, m), tuple(pick_gallery(ledger, x, out, plan)))
+
+# %% ../nbs/10_audit.ipynb #clock-code
+def _clock(path, began, tick): # a function to call after each batch, which returns what all runs have cost
+    try: before = json.loads(path.read_text())
+    except (OSError, ValueError): before = {}
+    def spent(done=1):
+        tick(done)
+        now = {"minutes": time.perf_counter() - began[0], "cpu_minutes": time.process_time() - began[1]}
+        total = {k: round(before.get(k, 0.) + v/60, 2) for k, v in now.items()}
+        write_text(path, json.dumps(total) + "\n")
+        return total
+    return spent
 
 # %% ../nbs/10_audit.ipynb #notes-code
 def _notes(model, twin, plan, ledger, m):

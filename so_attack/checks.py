@@ -148,7 +148,7 @@ def check_flattened(ledger, # DataFrame, one row an image, threat and attack
     left = {a: 100*v.count("robust")/n for a, v in letters.items()}
     gap, p = left["pgd"] - left["so"], paired(letters["pgd"], letters["so"]).p
     text = f"{threat}: PGD leaves {left['pgd']:.1f} % and the second-order attack {left['so']:.1f} % of the same images (McNemar p = {p:.1g})"
-    text += ": PGD was too weak here, as where the loss that it climbs is flattened around the images. Its number is an upper bound and no more." if gap >= 10 and p < .01 else "."
+    text += ": PGD was too weak here, as happens where the loss that it climbs is flattened around the images. Its number is an upper bound and no more." if gap >= 10 and p < .01 else "."
     return graded("flattened", gap, text, *_other("autoattack"), suspect=10 if p < .01 else math.inf)
 
 # %% ../nbs/17_checks.ipynb #3214b258

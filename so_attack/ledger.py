@@ -264,7 +264,7 @@ def release(out:Path # the folder of an audit that failed
            ):
     "Give up a folder in which there is no row yet."
     if (out/"ledger.parquet").exists() or any((out/"parts").glob("*.parquet")): return
-    (out/"audit.json").unlink(missing_ok=True)
+    for name in ("audit.json", "spent.json"): (out/name).unlink(missing_ok=True)
     for folder in (out/"parts", out/"examples", out):
         with suppress(OSError): folder.rmdir()                               # where it is empty
 

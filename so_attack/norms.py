@@ -148,7 +148,7 @@ def check_eps(eps # radius: a number, or text that reads as one, such as "0.3" o
     try: value = float(Fraction(eps) if isinstance(eps, str) and "/" in eps else eps)
     except (TypeError, ValueError, ZeroDivisionError, OverflowError): value = math.nan if isinstance(eps, int) else None
     if value is None or isinstance(eps, bool): raise ValueError(f"eps must be a number, not {eps!r}.") from None
-    if not 0 <= value < math.inf: raise ValueError(f"eps must be a finite number that is not negative, not {eps!r}.")
+    if not 0 <= value < math.inf: raise ValueError(f"eps must be a finite number that is not negative, not {str(eps)[:20]}.")
     return value
 
 # %% ../nbs/00_norms.ipynb #6b02c52a

@@ -123,7 +123,9 @@ def test_killed_and_continued(whole, home):
             while len(list(home.glob("cut/parts/*.parquet"))) < after and p.poll() is None and time.monotonic() < end: time.sleep(.002)
             p.send_signal(signal.SIGKILL)
         assert p.returncode == -signal.SIGKILL and not (home/"cut"/"ledger.parquet").exists()
+    spent = json.loads((home/"cut"/"spent.json").read_text())["minutes"]
     run(*args, cwd=home)
+    assert json.loads((home/"cut"/"report.json").read_text())["minutes"] > spent, "the runs that were killed count too"
     for table in ("ledger.parquet", "curves.parquet"): pd.testing.assert_frame_equal(pd.read_parquet(home/"cut"/table), pd.read_parquet(home/"whole"/table))
     before = (home/"cut"/"ledger.parquet").stat().st_mtime_ns
     run(*args, cwd=home)
