@@ -237,7 +237,9 @@ def _check_settings(a):
     for name in ("steps", "restarts", "samples"):
         if isinstance(value := getattr(a, name), bool) or not isinstance(value, Integral) or value < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
         object.__setattr__(a, name, int(value))
-    if not 0 <= a.momentum < 1: raise ValueError(f"momentum must lie in [0, 1), not {a.momentum!r}.")
+    for name in ("random_start", "targets", "refine", "early_stop", "clip_last"):
+        if not isinstance(value := getattr(a, name), bool): raise ValueError(f"{name} must be True or False, not {value!r}.")
+    if not isinstance(a.momentum, (int, float)) or not 0 <= a.momentum < 1: raise ValueError(f"momentum must lie in [0, 1), not {a.momentum!r}.")
     if a.loss not in LOSSES: raise ValueError(f"unknown loss {a.loss!r}: write one of {', '.join(LOSSES)}.")
     _check_schedule("step_size", a.step)
     if getattr(a, "sigma", None) is not None: _check_schedule("sigma", a.sigma)

@@ -90,17 +90,18 @@ def model_sha(model:nn.Module # any module
     for cls in sorted({type(m) for m in model.modules() if not type(m).__module__.startswith("torch.")}, key=str): h.update(_source(cls).encode())
     return h.hexdigest()
 
-def _told(value):
-    "A plain value, or a tuple of anything, in words that are the same in every process."
-    if isinstance(value, tuple): return f"({', '.join(map(_told, value))})"
-    return repr(value) if isinstance(value, (int, float, str, type(None))) else f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
-
 def _source(cls):
     "The source of a class; where Python does not find it, the files that its functions come from."
     try: return inspect.getsource(cls)
     except (OSError, TypeError): pass
     files = {Path(inspect.unwrap(f).__code__.co_filename) for f in vars(cls).values() if inspect.isfunction(f)}
     return cls.__qualname__ + "".join(p.read_text(encoding="utf-8", errors="replace") for p in sorted(files) if p.is_file())
+
+# %% ../nbs/16_ledger.ipynb #told-code
+def _told(value):
+    "A plain value, or a tuple of anything, in words that are the same in every process."
+    if isinstance(value, tuple): return f"({', '.join(map(_told, value))})"
+    return repr(value) if isinstance(value, (int, float, str, type(None))) else f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
 
 # %% ../nbs/16_ledger.ipynb #images-sha
 def images_sha(x, # (N, …) or anything of which slices are tensors
@@ -260,14 +261,6 @@ def claim(out:Path, # the audit's folder
     differ = [f"{k} ({_differs(old.get(k), v)})" for k, v in identity.items() if old.get(k) != v]
     if differ: raise ValueError(f"{out} holds another audit, which differs in {'; '.join(differ)}: choose another folder with --out.")
 
-def release(out:Path # the folder of an audit that failed
-           ):
-    "Give up a folder in which there is no row yet."
-    if (out/"ledger.parquet").exists() or any((out/"parts").glob("*.parquet")): return
-    for name in ("audit.json", "spent.json"): (out/name).unlink(missing_ok=True)
-    for folder in (out/"parts", out/"examples", out):
-        with suppress(OSError): folder.rmdir()                               # where it is empty
-
 def _differs(there, here): # e.g. "linf:0.3 so steps there 20, here 40"
     if isinstance(there, dict) and isinstance(here, dict) and "sha256" not in here:
         k = next(k for k in there | here if there.get(k) != here.get(k))
@@ -278,6 +271,15 @@ def _short(value):
     if isinstance(value, dict): return f"{value.get('name') or '…'} {fingerprint(value)[:8]}"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else text[:39] + "…"
+
+# %% ../nbs/16_ledger.ipynb #release-code
+def release(out:Path # the folder of an audit that failed
+           ):
+    "Give up a folder in which there is no row yet."
+    if (out/"ledger.parquet").exists() or any((out/"parts").glob("*.parquet")): return
+    for name in ("audit.json", "spent.json"): (out/name).unlink(missing_ok=True)
+    for folder in (out/"parts", out/"examples", out):
+        with suppress(OSError): folder.rmdir()                               # where it is empty
 
 # %% ../nbs/16_ledger.ipynb #answers
 def check_answers(out:Path, # the audit's folder

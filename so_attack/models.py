@@ -133,7 +133,7 @@ def logits_of(model:nn.Module, # maps (B,…) to (B,K) logits
     except RuntimeError as e: raise ValueError(_cannot_answer(model, x, e)) from e
     shape = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
     if not isinstance(z, Tensor) or z.ndim != 2 or len(z) != len(x) or z.shape[1] < 2:
-        raise ValueError(f"the model must return logits of shape ({len(x)}, K) with K ≥ 2, not {shape}: wrap it so that its forward returns just the logits.")
+        raise ValueError(f"the model must return logits of shape ({len(x)}, K) with K ≥ 2, not {shape}: wrap it so that its forward returns just the logits{' (so_attack.sources.as_classifier does)' if isinstance(getattr(z, 'logits', None), Tensor) else ''}.")
     return z
 
 # %% ../nbs/02_models.ipynb #why-not-code

@@ -37,7 +37,8 @@ class Normalized(nn.Module):
         self.model, self.training = model, getattr(model, "training", False)
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).reshape(-1))
         self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).reshape(-1))
-        if not (self.std > 0).all(): raise ValueError(f"std must be positive, not {std}: write the standard deviation of each channel in [0,1] units.")
+        if not torch.isfinite(self.mean).all(): raise ValueError(f"mean must be finite, not {mean}: write the mean of each channel in [0,1] units.")
+        if not ((self.std > 0) & torch.isfinite(self.std)).all(): raise ValueError(f"std must be positive, not {std}: write the standard deviation of each channel in [0,1] units.")
 
     def forward(self, x):
         mean, std = (t.reshape(1, -1, *[1]*(x.ndim - 2)).to(x.dtype) for t in (self.mean, self.std))
