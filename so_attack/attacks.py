@@ -16,7 +16,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 from .norms import NORMS, Threat, flat, gaussian, parse_norm, per_sample, project, random_in_ball, sample_seeds, steepest
-from .models import _check_labels, check_batch, flushing, input_gradient, judging, logits_of
+from .models import check_batch, check_labels, flushing, input_gradient, judging, logits_of
 
 # %% ../nbs/04_attacks.ipynb #ef87935d
 def _right_and_wrong(z, y):
@@ -230,6 +230,7 @@ _SHORT = {"PGD": "pgd", "FGSM": "fgsm", "SecondOrder": "so"}
 # %% ../nbs/04_attacks.ipynb #55ecf06a
 def _check_settings(a):
     "One sentence for each setting that makes no sense; norm and eps are brought into their one form."
+    if isinstance(a.norm, nn.Module): raise ValueError("an attack holds no model: write for example PGD('linf', 8/255)(model, x, y).")
     threat = Threat(a.norm, a.eps)
     object.__setattr__(a, "norm", threat.norm); object.__setattr__(a, "eps", threat.eps)
     for name in ("step_size", "sigma"):
@@ -308,7 +309,7 @@ def run(attack:PGD, # or FGSM, SecondOrder
        ) -> Search:
     "Attack a batch; ValueError in one sentence where the input breaks the contract."
     check_batch(x)
-    _check_labels(x, y, None)
+    check_labels(x, y)
     judge = model if judge is None else judge
     with torch.inference_mode(False), flushing(), judging(model):
         x, y = x.detach().clone(), y.clone()

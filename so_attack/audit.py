@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from . import __version__
 from .norms import Threat, sample_seeds
-from .models import _check_labels, _other_precision, check_batch, check_model, classes_of, fast_twins, judging, logits_of
+from .models import _other_precision, check_batch, check_labels, check_model, classes_of, fast_twins, judging, logits_of
 from .attacks import margin
 from .evaluation import Estimate
 from .experiments import machine, write_text
@@ -259,7 +259,7 @@ def _refuse(model, x, y):
     "Check the shape of everything; the model as a plain classifier, the images that the checks look at, and the device."
     check_model(model)
     check_batch(few := x[:128] if hasattr(x, "__getitem__") else x)
-    if not isinstance(y, Tensor) or y.ndim != 1: _check_labels(few, y, None)
+    if not isinstance(y, Tensor) or y.ndim != 1: check_labels(few, y)
     if len(x) != len(y): raise ValueError(f"there are {len(x)} images and {len(y)} labels: give one label for each image.")
     check_batch(few, y[:len(few)] if isinstance(y, Tensor) else y)
     device = next((p.device for p in model.parameters()), x.device if isinstance(x, Tensor) else torch.device("cpu"))

@@ -124,7 +124,6 @@ def _reproduce(p, folder, seeds, device, fresh):
     drawn = _figures(p, folder, device) if p.name == "zoo" else ""
     print(f"Written to {folder}: table1.md, table1.json, table1.png, {drawn}and a file for each cell in cells/.")
 
-
 # %% ../nbs/11_cli.ipynb #figures
 def _figures(p, folder, device) -> str:
     "Figures 1 and 2, where both networks that they need are among the columns and at hand."

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from .norms import distance, flat, sample_seeds
-from .models import _check_labels, check_batch, classes_of, fast_twins, input_gradient, judging, logits_of
+from .models import check_batch, check_labels, classes_of, fast_twins, input_gradient, judging, logits_of
 from .attacks import Attack, Search, cross_entropy, margin
 
 # %% ../nbs/07_evaluation.ipynb #7b3f0b09
@@ -282,7 +282,7 @@ def _check(model, x, y, batch_size, threads, device):
     for name, value in (("batch_size", batch_size), ("threads", threads)):
         if not isinstance(value, Integral) or value < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
     check_batch(x)
-    _check_labels(x, y, classes_of(model, x[:2].detach().to(device)))
+    check_labels(x, y, classes_of(model, x[:2].detach().to(device)))
 
 def _watch_slopes(model, x, y):
     "A warning where no gradient attack can move."

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from .norms import NORMS, Threat, flat, project
 from .models import input_gradient, precision
 from .attacks import PGD, SecondOrder, margin
+from .training import _difference
 from .evaluation import check_example, judge, search
 from .experiments import canonical, fingerprint, write_text
 from .peers import peer
@@ -261,11 +262,9 @@ def claim(out:Path, # the audit's folder
     differ = [f"{k} ({_differs(old.get(k), v)})" for k, v in identity.items() if old.get(k) != v]
     if differ: raise ValueError(f"{out} holds another audit, which differs in {'; '.join(differ)}: choose another folder with --out.")
 
-def _differs(there, here): # e.g. "linf:0.3 so steps there 20, here 40"
-    if isinstance(there, dict) and isinstance(here, dict) and "sha256" not in here:
-        k = next(k for k in there | here if there.get(k) != here.get(k))
-        return f"{k} {_differs(there.get(k), here.get(k))}"
-    return f"there {_short(there)}, here {_short(here)}"
+def _differs(there, here): # e.g. "linf:0.3.so.steps: there 20, here 40"
+    settings = isinstance(there, dict) and isinstance(here, dict) and "sha256" not in here
+    return _difference(there, here) if settings else f"there {_short(there)}, here {_short(here)}"
 
 def _short(value):
     if isinstance(value, dict): return f"{value.get('name') or '…'} {fingerprint(value)[:8]}"

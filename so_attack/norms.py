@@ -135,7 +135,6 @@ _SPELLINGS = dict.fromkeys(("linf", "inf", "infinity", "∞", "ℓ∞", "l∞"),
 def parse_norm(norm # "linf", "l2", or another spelling: "Linf", inf, "L2", 2
               ) -> str: # "linf" or "l2"
     "The norm's one name in this library; ValueError for a norm that is not there."
-    if isinstance(norm, torch.nn.Module): raise ValueError("an attack holds no model: write for example PGD('linf', 8/255)(model, x, y).")
     if not isinstance(norm, (str, int, float)): raise ValueError(f"a norm is text or a number, not {type(norm).__name__}: write one of {', '.join(NORMS)}.")
     key = str(norm).strip().lower().replace("_", "").replace("-", "")
     if (name := _SPELLINGS.get(key, key)) not in NORMS: raise ValueError(f"unknown norm {norm!r}: write one of {', '.join(NORMS)}.")
@@ -146,8 +145,9 @@ def check_eps(eps # radius: a number, or text that reads as one, such as "0.3" o
              ) -> float:
     "`eps` as a float; ValueError unless it is a finite number ≥ 0."
     try: value = float(Fraction(eps) if isinstance(eps, str) and "/" in eps else eps)
-    except (TypeError, ValueError, ZeroDivisionError, OverflowError): value = math.nan if isinstance(eps, int) else None
-    if value is None or isinstance(eps, bool): raise ValueError(f"eps must be a number, not {eps!r}.") from None
+    except OverflowError: value = math.inf
+    except (TypeError, ValueError, ZeroDivisionError): value = None
+    if value is None or isinstance(eps, bool): raise ValueError(f"eps must be a number, not {eps!r}.")
     if not 0 <= value < math.inf: raise ValueError(f"eps must be a finite number that is not negative, not {str(eps)[:20]}.")
     return value
 

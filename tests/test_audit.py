@@ -160,7 +160,7 @@ def test_advice_is_another_command():
     assert after("so-attack audit net.py:build --budget 50 --n 10", "--budget 200") == "so-attack audit net.py:build --n 10 --budget 200"
     assert after("so-attack audit m --with autoattack", "--with autoattack") == "" and after("so-attack audit m --with autoattack2", "--with autoattack").endswith("--with autoattack") and after("", "--with x") == "in Python"
 
-@pytest.mark.parametrize("change, named", [(["--threat", "l2:1"], "threats"), (["--seed", "1"], "seed"), (["--n", "30"], "data"), (["--budget", "21"], "attacks (linf:0.02 so steps there 20, here 21)"), (["--mean", "0.1", "--std", "1"], "model")])
+@pytest.mark.parametrize("change, named", [(["--threat", "l2:1"], "threats"), (["--seed", "1"], "seed"), (["--n", "30"], "data"), (["--budget", "21"], "attacks (linf:0.02.so.steps: there 20, here 21)"), (["--mean", "0.1", "--std", "1"], "model")])
 def test_another_audits_folder_is_refused(whole, home, monkeypatch, change, named):
     _, err = ask("net.py:build", "--data", "images.npz", *THREATS, "--budget", "20", "--batch-size", "10", "--out", "whole", *change, cwd=home, code=2, monkeypatch=monkeypatch)
     assert named in err and "another audit" in err and len(err.strip().splitlines()) == 1
