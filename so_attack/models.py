@@ -20,7 +20,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 from . import __version__
-from .norms import NORMS
+from .norms import NORMS, parse_norm
 from .data import cache_home
 
 # %% ../nbs/02_models.ipynb #3759ccbd
@@ -245,7 +245,7 @@ def check_size(threat, # has .norm and .eps: a Threat or an attack
                x:Tensor # (B, …) images in [0,1]
               ) -> None:
     "ValueError where the ball is wider than the box of all images."
-    widest = NORMS[threat.norm].length(torch.ones_like(x[:1])).item()
+    widest = NORMS[parse_norm(threat.norm)].length(torch.ones_like(x[:1])).item()
     if threat.eps <= widest*(1 + 1e-6): return
     instead = f"eps = {threat.eps:g}/255" if threat.eps/255 <= widest else "a smaller eps"
     raise ValueError(f"eps = {threat.eps:g} in {threat.norm} is wider than the box: no two images of {x[0].numel()} pixel values "
