@@ -9,7 +9,7 @@ __all__ = ['NAMED', 'shown', 'Unfit', 'Normalized', 'with_normalization', 'FromP
            'load_data']
 
 # %% ../nbs/13_sources.ipynb #a3e1577e
-import copy, importlib, importlib.util, json, os, re, sys, types, unicodedata, warnings
+import builtins, copy, importlib, importlib.util, json, os, re, sys, types, unicodedata, warnings
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, is_dataclass
@@ -456,12 +456,13 @@ _LIBRARIES = {*sys.stdlib_module_names, "torch", "torchvision", "numpy", "scipy"
               "timm", "transformers", "safetensors", "huggingface_hub", "torchattacks", "foolbox", "autoattack", "pyautoattack", "so_attack"}
 _FOLDERS:dict[str, tuple] = {} # by the name of a package: the folder that it is made of, and the file that was run
 
+def _ours(name): return name.partition(".")[0] in _FOLDERS
+
 class _Folders:
     "Finds the modules in those folders."
     @staticmethod
     def find_spec(name, path=None, target=None):
-        package = name.partition(".")[0]
-        if package not in _FOLDERS: return None
+        if not _ours(name): return None
         found = PathFinder.find_spec(name, path)
         if found and isinstance(found.loader, SourceFileLoader): found.loader = _FileLoader(name, found.loader.path)
         return found
@@ -471,11 +472,8 @@ class _FileLoader(SourceFileLoader):
     def get_code(self, name): return self.source_to_code(self.get_data(self.path), self.path)
 
     def exec_module(self, module):
-        import builtins
         vars(module)["__builtins__"] = vars(builtins) | {"__import__": _import_in(module.__name__.partition(".")[0])}
         super().exec_module(module)
-
-if not any(getattr(f, "__name__", "") == "_Folders" for f in sys.meta_path): sys.meta_path.insert(0, _Folders)
 
 # %% ../nbs/13_sources.ipynb #import-in-code
 def _import_in(package):
@@ -496,6 +494,44 @@ def _is_neighbour(package, top):
     if f"{package}.{top}" in sys.modules: return True
     found = PathFinder.find_spec(f"{package}.{top}", [here])
     return bool(found and (found.loader or not PathFinder.find_spec(top, elsewhere)))
+
+# %% ../nbs/13_sources.ipynb #beside-code
+class _Beside:
+    "Finds the modules in those folders by their plain names, after everybody else."
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if path is not None or name in _LIBRARIES: return None
+        found = {here: package for package, (here, _) in _FOLDERS.items() if PathFinder.find_spec(f"{package}.{name}", [here])}
+        if len(found) > 1: raise ImportError(f"there is a {name} in several folders: import it with an import statement.")
+        return next((_alias(name, f"{package}.{name}") for package in found.values()), None)
+
+class _Within:
+    "The same for what lies in a package that was found so."
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        top, _, rest = name.partition(".")
+        real = getattr(sys.modules.get(top), "__name__", top)
+        return _alias(name, f"{real}.{rest}") if rest and real != top and _ours(real) else None
+
+class _Alias:
+    "Gives a module a second name."
+    def __init__(self, module): self.module, self.spec = module, module.__spec__
+    def create_module(self, spec): return self.module
+    def exec_module(self, module): module.__spec__ = self.spec
+
+def _alias(name, real):
+    module = importlib.import_module(real)
+    return importlib.util.spec_from_loader(name, _Alias(module), is_package=hasattr(module, "__path__"))
+
+def _finders():
+    "Put them in their places, once."
+    if _Folders in sys.meta_path: return
+    sys.meta_path[:0] = [_Folders, _Within]
+    sys.meta_path.append(_Beside)
+
+def _forget_aliases():
+    for name, module in list(sys.modules.items()):
+        if not _ours(name) and _ours(str(getattr(module, "__name__", ""))): del sys.modules[name]
 
 # %% ../nbs/13_sources.ipynb #b9b95d80
 def _file(where, spec):
@@ -521,12 +557,13 @@ def _package_of(path):
     here = str(path.resolve().parent)
     first = name = f"_folder_{hashlib.sha256(os.fsencode(here)).hexdigest()[:8]}"
     times = 1
-    while name in _FOLDERS: name, times = f"{first}_{times + 1}", times + 1
+    while name in sys.modules: name, times = f"{first}_{times + 1}", times + 1
     importlib.invalidate_caches()
+    _finders()
+    _forget_aliases()
     sys.modules[name] = module = types.ModuleType(name)
     module.__path__ = [here]
     _FOLDERS[name] = here, path.stem
-    if here not in sys.path: sys.path.append(here)
     return name
 
 @contextmanager
