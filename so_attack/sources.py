@@ -295,9 +295,10 @@ class ProcessorFit:
 
     def words(self) -> str:
         p, steps = self.processor, []
-        if getattr(p, "do_resize", None): steps.append(f"resized to {_size_words(p.size)}")
-        if getattr(p, "do_center_crop", None): steps.append(f"middle {_size_words(p.crop_size)}")
-        return f"{', '.join(steps) or 'as they are'}, as its image processor ({type(p).__name__}) does"
+        if getattr(p, "do_resize", None): steps.append(f"size {_size_words(p.size)}")
+        if getattr(p, "crop_pct", None): steps.append(f"crop_pct {p.crop_pct:g}")
+        if getattr(p, "do_center_crop", None): steps.append(f"crop_size {_size_words(p.crop_size)}")
+        return f"what its image processor does ({', '.join([type(p).__name__, *steps])})"
 
 def _size_words(size):
     size = dict(size) if isinstance(size, Mapping) else {k: v for k, v in vars(size).items() if v}
@@ -653,7 +654,9 @@ def _npz(path):
 
 def _safetensors(path):
     from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load
     try:
+        if shown(path) != str(path): return {k: t for k, t in load(path.read_bytes()).items() if k in ("x", "y")}      # safetensors opens no such names
         with safe_open(path, "pt") as f: return {k: f.get_tensor(k) for k in ("x", "y") if k in f.keys()}
     except (SafetensorError, OSError) as e:
         raise ValueError(f"{shown(path)} is no safetensors file ({_line(e)}): "
@@ -861,12 +864,11 @@ def _unreadable(error):
     raise ValueError(f"{shown(error.filename)} cannot be listed ({error.strerror}): make it readable, or remove it.") from None
 
 # %% ../nbs/13_sources.ipynb #class-folders-code
-def _class_folders(path) -> dict[str, list[Path]]:
-    "The files of each class, by the name of its folder; ValueError where something beside the folders is an image."
+def _class_folders(path) -> tuple[dict[str, list[Path]], list[str]]:
+    "The files of each class, by the name of its folder, and which folders are empty; ValueError where something beside them is an image."
     inside = sorted(p for p in Path(path).iterdir() if _visible(p))
     found = {p.name: _files_in(p) for p in inside if p.is_dir()}
-    found = {name: files for name, files in found.items() if files}
-    if not found:
+    if not any(found.values()):
         raise ValueError(f"{shown(path)} holds no images in folders: "
                          "make one folder for each class, with the images of that class in it.")
     if stray := next((p for p in inside if not p.is_dir() and _is_image(p)), None):
@@ -875,7 +877,7 @@ def _class_folders(path) -> dict[str, list[Path]]:
     if {_key(name) for name in found} <= _SPLITS:
         raise ValueError(f"{shown(path)} holds {' and '.join(found)}, which are parts of a data set and no classes: "
                          f"give one of them, for example {shown(Path(path)/list(found)[-1])}.")
-    return found
+    return {name: files for name, files in found.items() if files}, [name for name, files in found.items() if not files]
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "eval"}
 
@@ -1061,7 +1063,7 @@ def folder_data(path, # one folder a class
                 classes=None # a file that says which folder is which class
                ) -> Data: # x is read from disk, slice by slice
     "A folder of images, one folder a class."
-    folders = _class_folders(path)
+    folders, empty = _class_folders(path)
     sure = _of(model, "labels_sure") is not False
     which = _which_classes(list(folders), _of(model, "labels"), _of(model, "synonyms"), sure, classes)
     labeled = [(f, which.number[name]) for name in folders for f in folders[name]]
@@ -1070,6 +1072,7 @@ def folder_data(path, # one folder a class
     gray, cut = _headers(files)
     fit, fit_note = _fit_for(model, size)
     images:Any = FolderImages(files, fit, which.names, gray, (which.note, fit_note))
+    if empty: images.notes += (f"Folders without files are no classes: {_some(empty)}.",)
     if cut: images.notes += (f"Images with 16 bits a channel in colour are read in 8, for example {shown(cut.name)}.",)
     if model is not None: _suit(images, model, which)
     return Data(shown(Path(path).resolve().name), images, y)
