@@ -131,6 +131,42 @@ def test_killed_and_continued(whole, home):
     run(*args, cwd=home)
     assert (home/"cut"/"ledger.parquet").stat().st_mtime_ns == before
 
+FAILING = """
+import os, sys, time, torch
+from torch import nn
+from net import build as linear
+class Net(nn.Module):
+    def __init__(self): super().__init__(); self.net = linear()
+    def forward(self, x):
+        attacked = x.dtype == torch.float32 and not torch.equal(x, (255*x).round()/255)
+        if attacked and ((x - LATE).abs().amax((1, 2, 3)) < .03).any(): {fault}
+        return self.net(x)
+import numpy as np
+LATE = torch.from_numpy(np.load(__file__.replace("fails.py", "images.npz"))["x"][20]).float()/255
+def build(): return Net()
+"""
+FAIL = ["fails.py:build", "--data", "images.npz", *THREATS, "--budget", "20", "--batch-size", "10"]
+
+@pytest.mark.parametrize("fault, code, sentence", [
+    ("raise KeyError('here')", 2, r"fails.py, line 9, failed with KeyError \('here'\): mend it and give the same command"),
+    ("raise RuntimeError('here')", 2, r"RuntimeError: here.*\(in fails.py, line 9\)"),
+    ("sys.exit(0)", 2, r"fails.py, line 9, ended the process \(0\): mend it"),
+    ("os._exit(0)", 2, r"the model ended the process \(os._exit\(0\)\)"),
+    ("time.sleep(99)", 2, r"a batch of 10 images took longer than 5 seconds \(--timeout\)")], ids=lambda v: str(v)[:20])
+def test_mended_and_continued(whole, home, monkeypatch, fault, code, sentence):
+    "A model that fails at the third batch: one sentence; mended, the same command goes on, and the rows are those of the network."
+    (home/"fails.py").write_text(FAILING.format(fault=fault))
+    out = "mended-" + re.sub(r"\W", "", fault)
+    r = subprocess.run([*COMMAND, *FAIL, "--timeout", "5", "--out", out], cwd=home, env=ENV, capture_output=True, text=True, timeout=300)
+    assert r.returncode == code and re.search(sentence, r.stderr.strip().splitlines()[-1]) and "Traceback" not in r.stderr, r.stderr
+    parts = {p: p.stat().st_mtime_ns for p in (home/out/"parts").iterdir()}
+    assert len(parts) == 2
+    (home/"fails.py").write_text(FAILING.format(fault="pass"))
+    found = json.loads(ask(*FAIL, "--out", out, "--json", cwd=home, monkeypatch=monkeypatch)[0])
+    assert "it answers as before" in " ".join(found["notes"])
+    rows, plain = (pd.read_parquet(home/f/"ledger.parquet").drop(columns="model") for f in (out, "whole"))
+    pd.testing.assert_frame_equal(rows, plain, atol=1e-5)
+
 def test_a_run_that_failed_claims_no_folder(home, monkeypatch):
     args = [*THREATS, "--data", "images.npz", "--budget", "5", "--out", "claimed"]
     _, err = ask("net.py:through_numpy", *args, cwd=home, code=2, monkeypatch=monkeypatch)
