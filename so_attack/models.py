@@ -13,6 +13,7 @@ __all__ = ['NETWORKS', 'pool_relu', 'MadryNet', 'SmallCNN', 'NetA', 'NetC', 'Net
 import copy, hashlib, json, os, random, sys, time
 from contextlib import contextmanager
 from functools import cache
+from numbers import Integral
 from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 import torch
@@ -158,8 +159,10 @@ _NO_MEMORY = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 # %% ../nbs/02_models.ipynb #logits-code
 def _pieces(t, rows):
     "Rows of a tensor in pieces of at most `rows`; None: in one."
-    if rows is not None and rows < 1: raise ValueError(f"rows must be at least 1, not {rows!r}: one image is the smallest batch.")
-    return t.split(max(1, len(t)) if rows is None else rows)
+    if rows is None: return (t,)
+    if isinstance(rows, bool) or not isinstance(rows, Integral) or rows < 1:
+        raise ValueError(f"rows must be a whole number of at least 1, or None for no bound, not {rows!r}.")
+    return t.split(int(rows))
 
 def logits_of(model:nn.Module, # maps (B,…) to (B,K) logits
               x:Tensor, # (B, …), of which the model gets a copy
