@@ -137,7 +137,7 @@ def ascend(attack, # the settings: a PGD, SecondOrder or FGSM
         g, value, z = mean_gradient(model, r.x_t, labels, climbed, attack.sigma_at(t, x), attack.samples,
                                     r.seeds, t*attack.samples, r.width, rows)
         spent[r.place] += attack.samples
-        finite[r.place] &= torch.isfinite(NORMS["linf"].length(g) + value)
+        finite[r.place] &= torch.isfinite(NORMS["linf"].length(g) + value) & sound(z)
         if trace is not None:
             trace.append({"step": t, "index": r.place, "grad_norm": NORMS["l2"].length(g), "loss": value})
         if attack.early_stop and not attack.looks_first(t):

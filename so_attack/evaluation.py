@@ -256,20 +256,27 @@ class _Stopped(Exception): pass
 
 @contextmanager
 def _side_by_side(models, threads): # yields a `map`
-    "A `map` that works on `threads` batches at once, with one core each; all stop at their next forward pass when one fails or the block is left early."
+    "A `map` that works on `threads` batches at once, with one core each; all stop at their next pass when one fails or the block is left."
     from concurrent.futures import ThreadPoolExecutor
     stop, errors, cores = Event(), [], torch.get_num_threads()
     def wanted(*_):
         if stop.is_set(): raise _Stopped
     def guarded(f, job):
         try: return f(job)
-        except BaseException as e: errors.append(e); stop.set(); raise
+        except BaseException as e:
+            errors.append(e)
+            stop.set()
+            raise
     hooks = [m.register_forward_pre_hook(wanted) for m in models]
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             try: yield lambda f, jobs: pool.map(partial(guarded, f), jobs)
-            except BaseException as e: stop.set(); pool.shutdown(cancel_futures=True); raise (errors[0] if isinstance(e, _Stopped) else e) from None
+            except BaseException as e:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                first = errors[0] if isinstance(e, _Stopped) else e
+                raise first from first.__cause__
     finally:
         torch.set_num_threads(cores)
         for h in hooks: h.remove()

@@ -13,6 +13,7 @@ __all__ = ['NETWORKS', 'pool_relu', 'MadryNet', 'SmallCNN', 'NetA', 'NetC', 'Net
 import copy, hashlib, json, os, random, sys, time
 from contextlib import contextmanager
 from functools import cache
+from numbers import Integral
 from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 import torch
@@ -158,8 +159,10 @@ _NO_MEMORY = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 # %% ../nbs/02_models.ipynb #logits-code
 def _pieces(t, rows):
     "Rows of a tensor in pieces of at most `rows`; None: in one."
-    if rows is not None and rows < 1: raise ValueError(f"rows must be at least 1, not {rows!r}: one image is the smallest batch.")
-    return t.split(max(1, len(t)) if rows is None else rows)
+    if rows is None: return (t,)
+    if isinstance(rows, bool) or not isinstance(rows, Integral) or rows < 1:
+        raise ValueError(f"rows must be a whole number of at least 1, or None for no bound, not {rows!r}.")
+    return t.split(int(rows))
 
 def logits_of(model:nn.Module, # maps (B,…) to (B,K) logits
               x:Tensor, # (B, …), of which the model gets a copy
@@ -436,9 +439,10 @@ def fast_twins(model:nn.Module, # the model to be attacked
     return {True: low, False: close}
 
 # %% ../nbs/02_models.ipynb #b5ac5272
-_REPO = "https://raw.githubusercontent.com/so-attack/so_attack/main/zoo/"
+_REPO = f"https://raw.githubusercontent.com/so-attack/so_attack/v{__version__}/zoo/"       # as it was when this version was made
 _OFFICIAL = {"trades-linf-official": {
-    "file": "trades_mnist_smallcnn.pt", "network": "SmallCNN", "sha256": "5b99888064f692047d5592b38df2dde126aa1b991a26c6aad683ce709634bea0",
+    "file": "trades_mnist_smallcnn.pt", "network": "SmallCNN",
+    "sha256": "5b99888064f692047d5592b38df2dde126aa1b991a26c6aad683ce709634bea0",
     "url": "https://raw.githubusercontent.com/Bai-Li/TRADES/master/checkpoints/model_mnist_smallcnn.pt"}}
 NETWORKS = {n.__name__: n for n in (MadryNet, SmallCNN, NetA, NetC, NetD)}
 
@@ -447,9 +451,9 @@ class ModelMissing(RuntimeError):
 
 # %% ../nbs/02_models.ipynb #zoo-code
 def zoo_dir() -> Path:
-    "Where the project's own networks are: `zoo/` of the checkout, else of the package, else of the cache."
+    "The manifest's folder, with some or all of the networks: `zoo/` of the package, else of the checkout."
     here = Path(__file__).resolve().parent if "__file__" in globals() else Path.cwd()
-    return next((z for z in (here.parent/"zoo", here/"zoo") if (z/"manifest.json").exists()), cache_home()/"zoo")
+    return next((z for z in (here/"zoo", here.parent/"zoo") if (z/"manifest.json").exists()), here/"zoo")
 
 def zoo_manifest() -> dict: # name -> {"file", "network", "sha256", recipe and results}
     "What the zoo holds; empty where there is none."
@@ -470,29 +474,37 @@ def model_file(name:str, # a name from `model_names()`
                download:bool=True # fetch it when it is not on disk
               ) -> Path:
     "The network's file, with its sha256 checked; ModelMissing says what to do."
-    if name in _OFFICIAL: entry, folder = _OFFICIAL[name], cache_home()
-    else: entry, folder = _zoo_entry(name, download), cache_home()/"zoo"
+    official = name in _OFFICIAL
+    entry, folder = (_OFFICIAL[name], cache_home()) if official else (_zoo_entry(name), cache_home()/"zoo")
+    url = entry["url"] if official else _REPO + entry["file"]
     path = next((p for p in (zoo_dir()/entry["file"], folder/entry["file"]) if p.exists()), folder/entry["file"])
-    url = entry.get("url", _REPO + entry["file"])
     if not path.exists() and download: _download(url, path)
     if not path.exists(): raise ModelMissing(f"{name} is not at hand: {_by_hand(url, path)}.")
-    if sha256_of(path) != entry["sha256"]: raise ModelMissing(f"{path.name} is not the published file of {name} (its sha256 differs): delete it and load the model again.")
+    if sha256_of(path) != entry["sha256"]:
+        raise ModelMissing(f"{path.name} is not the published file of {name} (its sha256 differs): delete it and load the model again.")
     return path
 
 # %% ../nbs/02_models.ipynb #files-code
-def _zoo_entry(name, download):
-    if not zoo_manifest() and download: _download(_REPO + "manifest.json", zoo_dir()/"manifest.json")
-    if name in zoo_manifest(): return zoo_manifest()[name]
-    raise ValueError(f"unknown model {name!r}: the names are {', '.join(model_names())}.")
+def _zoo_entry(name):
+    manifest = zoo_manifest()
+    if not manifest:
+        raise ModelMissing("this installation has no list of its networks (zoo/manifest.json): install so_attack again.")
+    if name not in manifest: raise ValueError(f"unknown model {name!r}: the names are {', '.join(model_names())}.")
+    file = manifest[name]["file"]
+    if file in ("", ".", "..") or not PurePosixPath(file).name == PureWindowsPath(file).name == file:
+        raise ModelMissing(f"the manifest says that {name} is in {file!r}, which is no bare file name: install so_attack again.")
+    return manifest[name]
 
 def _download(url, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     if watched := sys.stderr.isatty(): print(f"{path.name}, from {url}", file=sys.stderr)
     try: torch.hub.download_url_to_file(url, str(path), progress=watched)
-    except OSError as e: raise ModelMissing(f"{path.name} could not be downloaded ({type(e).__name__}): {_by_hand(url, path)}.") from None
+    except OSError as e:
+        raise ModelMissing(f"{path.name} could not be downloaded ({type(e).__name__}): {_by_hand(url, path)}.") from None
 
 def _by_hand(url, path):
-    home = "the folder that SO_ATTACK_HOME names" if os.environ.get("SO_ATTACK_HOME") else str(cache_home()).replace(str(Path.home()), "~")
+    named, short = os.environ.get("SO_ATTACK_HOME"), str(cache_home()).replace(str(Path.home()), "~")
+    home = "the folder that SO_ATTACK_HOME names" if named else short
     folder = home if path.parent == cache_home() else f"zoo/ in {home}"
     return f"download {url} and put it as {path.name} into {folder}"
 
