@@ -203,33 +203,43 @@ def _percent(part, whole): return 100*int(part)/max(1, int(whole))
 def check_chance_to_attack(model:nn.Module, # its precision says where softmax saturates
                            ledger, # DataFrame, one row an image, threat and attack
                            plan:Plan, # its `loss`, for the words
-                           classes:int # K
+                           classes:int # how many can occur, see `possible_classes`
                           ) -> list[Check]: # nan, vanished, saturated, chance
     "NaN, vanished and saturated gradients, and a model that guesses."
     natural = ledger[ledger.attack == "natural"]
     right, n = natural[natural.verdict == "robust"], len(natural)
-    nan = _percent(ledger[ledger.verdict == "invalid"]["sample"].nunique(), n)
-    flat_, high = _percent((right.slope == 0).sum(), len(right)), _percent((right.margin > _limit(model)).sum(), len(right))
     e = Estimate(len(right), n)
+    nan = _percent(ledger[ledger.verdict == "invalid"]["sample"].nunique(), n)
+    still = _percent((right.slope == 0).sum(), len(right))
+    high = _percent((right.margin > _limit(model)).sum(), len(right))
     switched = " So PGD climbed the margin in its place." if plan.loss == "margin" else ""
-    return [graded("nan", nan, f"{nan:.3g} % of the images met a logit or a gradient that is NaN or infinite; they count as not robust.", "", "with torch.autograd.detect_anomaly(): model(x[:100].requires_grad_()).sum().backward()", 1e-9, 1),
-            graded("vanished", flat_, f"For {flat_:.3g} % of the images the margin has no slope at all, so no gradient attack can move them.", *_other("torchattacks:Square"), 1, 10),
-            graded("saturated", high, f"For {high:.3g} % of the images the softmax is saturated (margin above {_limit(model):.0f}) and the cross-entropy has no gradient.{switched}", *_other("autoattack"), 1),
-            graded("chance", 100*(e.low <= 1/classes), f"The clean accuracy is {e} %, and guessing among {classes} classes gives {100/classes:.3g} %.", "", "print(model(x[:20]).argmax(1), y[:20])", invalid=1)]
+    return [graded("nan", nan, f"{nan:.3g} % of the images met a logit or a gradient that is NaN or infinite; "
+                   "they count as not robust.", "",
+                   "with torch.autograd.detect_anomaly(): model(x[:100].requires_grad_()).sum().backward()", 1e-9, 1),
+            graded("vanished", still, f"For {still:.3g} % of the images the margin has no slope at all, "
+                   "so no gradient attack can move them.", *_other("torchattacks:Square"), 1, 10),
+            graded("saturated", high, f"For {high:.3g} % of the images the softmax is saturated (margin above "
+                   f"{_limit(model):.0f}) and the cross-entropy has no gradient.{switched}", *_other("autoattack"), 1),
+            graded("chance", 100*(e.low <= 1/classes), f"The clean accuracy is {e} %, and guessing among {classes} classes "
+                   f"gives {100/classes:.3g} %.", "", "print(model(x[:20]).argmax(1), y[:20])", invalid=1)]
 
 # %% ../nbs/17_checks.ipynb #f083a67a
 def check_flattened(ledger, # DataFrame, one row an image, threat and attack
                     threat:str # as in the ledger, e.g. "l2:2"
                    ) -> Check: # number in points between PGD and S-O
     "Does S-O break many images that PGD leaves?"
-    letters = {a: ledger[(ledger.threat == threat) & (ledger.attack == a)].sort_values("sample").verdict.tolist() for a in ("pgd", "so")}
-    n = max(1, len(letters["pgd"]))
-    if len(letters["so"]) != len(letters["pgd"]): return graded("flattened", 0, f"{threat}: not asked, since broken images leave in union-only mode.")
-    left = {a: 100*v.count("robust")/n for a, v in letters.items()}
-    gap, p = left["pgd"] - left["so"], paired(letters["pgd"], letters["so"]).p
-    text = f"{threat}: PGD leaves {left['pgd']:.1f} % and the second-order attack {left['so']:.1f} % of the same images (McNemar p = {p:.1g})"
-    text += ": PGD was too weak here, as happens where the loss that it climbs is flattened around the images. Its number is an upper bound and no more." if gap >= 10 and p < .01 else "."
-    return graded("flattened", gap, text, *_other("autoattack"), suspect=10 if p < .01 else math.inf)
+    rows = ledger[ledger.threat == threat].sort_values("sample")
+    pgd, so = (rows[rows.attack == a].verdict.tolist() for a in ("pgd", "so"))
+    if len(so) != len(pgd):
+        return graded("flattened", 0, f"{threat}: not asked, since broken images leave in union-only mode.")
+    left, right = (100*verdicts.count("robust")/max(1, len(pgd)) for verdicts in (pgd, so))
+    gap, p = left - right, paired(pgd, so).p
+    weak = gap >= 10 and p < .01
+    text = (f"{threat}: PGD leaves {left:.1f} % and the second-order attack {right:.1f} % of the same images "
+            f"(McNemar p = {p:.1g})")
+    text += (": PGD was too weak here, as happens where the loss that it climbs is flattened around the images. "
+             "Its number is an upper bound and no more." if weak else ".")
+    return graded("flattened", gap, text, *_other("autoattack"), suspect=10 if weak else math.inf)
 
 # %% ../nbs/17_checks.ipynb #3214b258
 def _largest(shares): return (shares.max(), shares.idxmax()) if len(shares) else (0., "no attack")
@@ -239,12 +249,19 @@ def check_moves(ledger, # DataFrame, one row an image, threat and attack
                ) -> list[Check]: # unmoved, misled
     "Did the attacks move the images that survived, and in the right direction?"
     rows = ledger[ledger.attack.isin(["pgd", "so"]) & (ledger.verdict == "robust")]
-    rows = rows.assign(name=rows.threat + " " + rows.attack, stayed=100.*((rows.distance == 0) & any(t.eps for t in plan.threats)))
-    clean, lowest = ledger[ledger.attack == "natural"].set_index("sample").margin, rows.groupby(["threat", "sample"], sort=False).margin.min()
+    may_move = [str(t) for t in plan.threats if t.eps]
+    rows = rows.assign(name=rows.threat + " " + rows.attack,
+                       stayed=100.*((rows.distance == 0) & rows.threat.isin(may_move)))
+    clean = ledger[ledger.attack == "natural"].set_index("sample").margin
+    lowest = rows.groupby(["threat", "sample"], sort=False).margin.min()
     before = clean.reindex(lowest.index.get_level_values("sample")).to_numpy()
-    stayed, surer = _largest(rows.groupby("name", sort=False).stayed.mean()), _largest((100.*(lowest > before + 1e-3*abs(before))).groupby("threat", sort=False).mean())
-    return [graded("unmoved", stayed[0], f"{stayed[1]} returned {stayed[0]:.3g} % of the images that survived it exactly as they were.", *_other("torchattacks:Square"), 1),
-            graded("misled", surer[0], f"{surer[1]}: of {surer[0]:.3g} % of the images that survived, every attack made the model surer.", *_other("torchattacks:Square"), 10)]
+    surer = 100.*(lowest > before + 1e-3*abs(before))
+    stayed, where = _largest(rows.groupby("name", sort=False).stayed.mean())
+    misled, threat = _largest(surer.groupby("threat", sort=False).mean())
+    return [graded("unmoved", stayed, f"{where} returned {stayed:.3g} % of the images that survived it exactly "
+                   "as they were.", *_other("torchattacks:Square"), 1),
+            graded("misled", misled, f"{threat}: of {misled:.3g} % of the images that survived, every attack made "
+                   "the model surer.", *_other("torchattacks:Square"), 10)]
 
 # %% ../nbs/17_checks.ipynb #1251d468
 def check_verdicts(ledger, # DataFrame, one row an image, threat and attack
