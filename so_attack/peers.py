@@ -25,7 +25,8 @@ _LABELS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 def _class_named(library, classes, name):
     "The class of this name; ValueError where there is none."
     found = classes.get(name) or next((c for n, c in classes.items() if n.lower() == name.lower()), None)
-    if found is None: raise ValueError(f"{library} has no attack {name!r}: it has {', '.join(classes)[:400]}.")
+    if found is None:
+        raise ValueError(f"{library} has no attack {name!r}: it has {', '.join(classes)[:400]}.")
     return found
 
 def _classes_in(module, names):
@@ -34,7 +35,8 @@ def _classes_in(module, names):
     return {n: c for n, c in found.items() if inspect.isclass(c) and not inspect.isabstract(c)}
 
 def _needs_more(spec, why):
-    return ValueError(f"{spec} cannot be made by its name alone ({why}): write a function attack(model, x, y, threat) "
+    return ValueError(f"{spec} cannot be made by its name alone ({why}): write a function attack(model, x, "
+                      "y, threat) "
                       "in a file of yours that makes and calls it, and name it as file.py:attack.")
 
 # %% ../nbs/14_peers.ipynb #602a35d1
@@ -43,8 +45,10 @@ def _torchattacks(name, threat):
     lib = _need("torchattacks", f"torchattacks:{name}")
     cls = _class_named("torchattacks", _classes_in(lib, [n for n in lib.__all__ if n[:1].isupper()]), name)
     takes = inspect.signature(cls.__init__).parameters
-    needs = [n for n, p in list(takes.items())[2:] if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-    if "model" not in takes or needs: raise _needs_more(f"torchattacks:{name}", f"it needs {', '.join(needs or ['other attacks'])}")
+    plain = {n: p for n, p in list(takes.items())[2:] if p.kind is p.POSITIONAL_OR_KEYWORD}
+    needs = [n for n, p in plain.items() if p.default is p.empty]
+    if "model" not in takes or needs:
+        raise _needs_more(f"torchattacks:{name}", f"it needs {', '.join(needs or ['other attacks'])}")
     norms = _documented_norms(cls)
     if not norms:
         raise ValueError(f"torchattacks:{name} names no norm, so it cannot be asked in a threat: "
@@ -70,15 +74,18 @@ def _foolbox(name, threat):
     cls = _class_named("foolbox", _classes_in(lib.attacks, dir(lib.attacks)), name)
     distances = {"linf": lib.distances.linf, "l2": lib.distances.l2, "l1": lib.distances.l1}
     if threat.norm not in distances: return None
-    given = {"distance": distances[threat.norm]} if issubclass(cls, lib.attacks.base.FlexibleDistanceMinimizationAttack) else {}
+    flexible = issubclass(cls, lib.attacks.base.FlexibleDistanceMinimizationAttack)
+    given = {"distance": distances[threat.norm]} if flexible else {}
     try: attack = cls(**given)
     except Exception as e: raise _needs_more(spec, f"{type(e).__name__}: {_line(e)}") from None
     p = getattr(getattr(attack, "distance", None), "p", None)
     if p is None:
-        raise ValueError(f"{spec} keeps no distance, so it cannot be asked in a threat: take another, for example foolbox:LinfPGD.")
+        raise ValueError(f"{spec} keeps no distance, so it cannot be asked in a threat: take another, for "
+                         "example foolbox:LinfPGD.")
     if p != distances[threat.norm].p: return None
     def call(model, x, y):
-        return cls(**given)(lib.PyTorchModel(model, bounds=(0, 1), device=x.device), x, y, epsilons=threat.eps)[1]
+        wrapped = lib.PyTorchModel(model, bounds=(0, 1), device=x.device)
+        return cls(**given)(wrapped, x, y, epsilons=threat.eps)[1]
     return call
 
 # %% ../nbs/14_peers.ipynb #878ae25c

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from tqdm.auto import tqdm
 from .data import Data, DataMissing, data_home, mnist, mnist5k
-from .models import ModelMissing, _line, _other_shape, check_batch, judging, load_model, model_names, read_weights
+from .models import (ModelMissing, _line, _other_shape, check_batch, judging, load_model,
+                              model_names, read_weights)
 
 # %% ../nbs/13_sources.ipynb #names-code
 def shown(path # a path, or a part of one, of any bytes
@@ -59,7 +60,8 @@ class Normalized(nn.Module):
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).reshape(-1))
         self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).reshape(-1))
         if not torch.isfinite(self.mean).all():
-            raise ValueError(f"mean must be finite, not {mean}: write the mean of each channel in [0,1] units.")
+            raise ValueError(f"mean must be finite, not {mean}: write the mean of each channel in [0,1] "
+                             "units.")
         if not ((self.std > 0) & torch.isfinite(self.std)).all():
             raise ValueError(f"std must be positive, not {std}: "
                              "write the standard deviation of each channel in [0,1] units.")
@@ -103,7 +105,7 @@ def _no_logits(output):
 # %% ../nbs/13_sources.ipynb #fb809386
 class FromProbabilities(nn.Module):
     "Logits of a model that returns probabilities."
-    def __init__(self, model:nn.Module # returns (B, K) probabilities, or (B,) or (B, 1): the probability of class 1
+    def __init__(self, model:nn.Module # returns (B, K) probabilities, or (B, 1): that of class 1
                 ):
         super().__init__()
         self.model, self.training = model, getattr(model, "training", False)
@@ -113,12 +115,13 @@ class FromProbabilities(nn.Module):
         if not isinstance(p, Tensor): raise Unfit(_no_logits(p))
         p = p.reshape(len(x), -1).to(x.dtype if p.dtype in _HALVES else p.dtype)
         if ((p < -1e-3) | (p > 1 + 1e-3)).any():
-            raise Unfit(f"the model returns numbers from {p.min():.3g} to {p.max():.3g}, so these are no probabilities: "
+            raise Unfit(f"the model returns numbers from {p.min():.3g} to {p.max():.3g}, so these are no "
+                        "probabilities: "
                         "audit it as it is, without from_probabilities (--probabilities).")
         if p.shape[1] == 1: p = torch.cat([1 - p, p], 1)
         return p.clamp_min(torch.finfo(p.dtype).tiny).log()
 
-def from_probabilities(model:nn.Module # returns (B, K) probabilities, or (B,) or (B, 1): the probability of class 1
+def from_probabilities(model:nn.Module # returns (B, K) probabilities, or (B,) or (B, 1): that of class 1
                       ) -> nn.Module: # returns (B, K) logits
     "Turn probabilities into logits."
     return FromProbabilities(model)
@@ -149,22 +152,26 @@ class Cast(nn.Module):
 def as_classifier(model:nn.Module, # any classifier
                   x:Tensor # (B, …) some images
                  ) -> nn.Module: # from such images to a tensor of logits
-    "The model itself, or a wrapper that gives it what it wants and takes what it returns; ValueError where it cannot answer."
+    "The model, in a wrapper where it wants or returns something else; ValueError where it cannot answer."
     with judging(_loaded(model, "the model")): model, z = _answer(model, x)
     if not isinstance(z, Tensor): raise ValueError(_no_logits(z))
     if not z.is_floating_point():
-        raise ValueError(f"the model returns {z.dtype} and no logits: return the scores of all classes, and not the class.")
+        raise ValueError(f"the model returns {z.dtype} and no logits: return the scores of all classes, and "
+                         "not the class.")
     if z.numel() == len(x):
-        raise ValueError("the model returns one number for each image: return two logits, torch.stack([zeros, z], 1), "
+        raise ValueError("the model returns one number for each image: return two logits, "
+                         "torch.stack([zeros, z], 1), "
                          "or, if it is the probability of class 1, add from_probabilities (--probabilities).")
     if z.ndim != 2 or len(z) != len(x):
-        raise ValueError(f"the model must return logits of shape ({len(x)}, K) with K ≥ 2, not {tuple(z.shape)}: "
+        raise ValueError(f"the model must return logits of shape ({len(x)}, K) with K ≥ 2, not "
+                         f"{tuple(z.shape)}: "
                          "wrap it so that its forward returns just the logits.")
     return model
 
 def _loaded(model, name):
     if any(t.is_meta for t in (*model.parameters(), *model.buffers())):
-        raise ValueError(f"{name} is on the device meta and has no weights, only their shapes: load the weights first.")
+        raise ValueError(f"{name} is on the device meta and has no weights, only their shapes: load the "
+                         "weights first.")
     if any(not is_lazy(p) and p.is_inference() for p in model.parameters()):
         raise ValueError(f"{name} was built in inference mode, so nothing can be climbed: "
                          "build it outside of torch.inference_mode().")
@@ -210,13 +217,14 @@ class TimmFit:
     def __init__(self, model:nn.Module # a timm model
                 ):
         from timm.data import create_transform, resolve_data_config
-        asked = getattr(getattr(model, "patch_embed", None), "img_size", None)      # it may have been built for another size
+        asked = getattr(getattr(model, "patch_embed", None), "img_size", None)    # it may be for another
         size = {"input_size": (3, *asked)} if isinstance(asked, (tuple, list)) and len(asked) == 2 else {}
         config = resolve_data_config(size, pretrained_cfg=dict(model.pretrained_cfg))
         self.size = tuple(config["input_size"][-2:])
         steps = create_transform(**config, is_training=False).transforms
         kinds = [type(s).__name__ for s in steps]
-        self.steps = steps[:next(i for i, kind in enumerate(kinds) if "Tensor" in kind or "Normalize" in kind)]
+        end = next(i for i, kind in enumerate(kinds) if "Tensor" in kind or "Normalize" in kind)
+        self.steps = steps[:end]
 
     def __call__(self, image): # a PIL image
         for step in self.steps: image = step(image)
@@ -232,7 +240,8 @@ def _step_words(step):
     if kind == "CenterCrop": return f"middle {both}"
     if kind == "Resize" and isinstance(size, int): return f"shorter side to {size} ({how})"
     if kind == "Resize": return f"to {both} ({how})"
-    if kind == "ResizeKeepRatio": return f"{'longer' if getattr(step, 'longest', 0) else 'shorter'} side to fit {both} ({how})"
+    side = "longer" if getattr(step, "longest", 0) else "shorter"
+    if kind == "ResizeKeepRatio": return f"{side} side to fit {both} ({how})"
     return f"{kind} {both}"
 
 # %% ../nbs/13_sources.ipynb #processor-code
@@ -250,9 +259,10 @@ def _as_processor(processor, model):
     def does(name): return bool(getattr(processor, name, None))
     c, b, m, s = 255., 0., [0.], [1.]
     if does("do_rescale"): c, b = 255*processor.rescale_factor, -1.*does("rescale_offset")
-    if does("do_normalize"): m, s = (_numbers_of(getattr(processor, name)) for name in ("image_mean", "image_std"))
-    if does("include_top"): s = [v*v for v in s]                               # EfficientNet divides by it twice
-    return Normalized(Flipped(model) if does("do_flip_channel_order") else model, [(v - b)/c for v in m], [v/c for v in s])
+    if does("do_normalize"): m, s = _numbers_of(processor.image_mean), _numbers_of(processor.image_std)
+    if does("include_top"): s = [v*v for v in s]                           # EfficientNet divides by it twice
+    if does("do_flip_channel_order"): model = Flipped(model)
+    return Normalized(model, [(v - b)/c for v in m], [v/c for v in s])
 
 def _numbers_of(value):
     "A number, or one for each channel, as a list; one number where all are equal."
@@ -260,27 +270,35 @@ def _numbers_of(value):
     return values[:1] if len(set(values)) == 1 else values
 
 # %% ../nbs/13_sources.ipynb #processor-check-code
-_VALUES = ("do_normalize", "do_rescale", "do_flip_channel_order", "include_top", "rescale_offset")      # what changes pixel values
-_SHAPES = ("do_resize", "do_center_crop", "do_pad", "do_convert_rgb")                                   # and what does not
+# What changes the values of pixels, and what does not.
+_VALUES = ("do_normalize", "do_rescale", "do_flip_channel_order", "include_top", "rescale_offset")
+_SHAPES = ("do_resize", "do_center_crop", "do_pad", "do_convert_rgb")
 
 def _processed(processor, images, without=()): # images (B, C, H, W) uint8
     "What the processor makes of images, without some of its steps."
     off = {name: False for name in without if hasattr(processor, name)}
-    return processor([i.numpy() for i in images], input_data_format="channels_first", return_tensors="pt", **off)["pixel_values"]
+    arrays = [i.numpy() for i in images]
+    return processor(arrays, input_data_format="channels_first", return_tensors="pt", **off)["pixel_values"]
 
 def _check_processor(processor, channels, name):
     "ValueError unless `_as_processor` does to random images what the processor does."
-    images = torch.randint(256, (2, channels, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (2, channels, 32, 32), dtype=torch.uint8, generator=draw)
     remedy = "build the model with its preprocessing in a file of yours, and name it as file.py:factory."
     try: theirs = _processed(processor, images, _SHAPES)
     except Exception as e:
-        raise ValueError(f"the image processor of {name} cannot take images of {channels} channel{'s'*(channels != 1)} "
+        raise ValueError(f"the image processor of {name} cannot take images of {channels} "
+                         f"channel{'s'*(channels != 1)} "
                          f"({type(e).__name__}: {_line(e)}): {remedy}") from None
-    try: difference = (_as_processor(processor, nn.Identity())(images.float()/255) - theirs).abs().max().item()
+    try:
+        ours = _as_processor(processor, nn.Identity())(images.float()/255)
+        difference = (ours - theirs).abs().max().item()
     except Exception: difference = float("inf")
     if not difference <= 1e-5*max(1., theirs.abs().max().item()):
-        raise ValueError(f"the image processor of {name} ({type(processor).__name__}) does more to an image than to rescale it, "
-                         f"to normalise it and to reverse its channels, so it cannot be put inside the model: {remedy}")
+        raise ValueError(f"the image processor of {name} ({type(processor).__name__}) does more to an image "
+                         "than to rescale it, "
+                         f"to normalise it and to reverse its channels, so it cannot be put inside the "
+                         f"model: {remedy}")
 
 # %% ../nbs/13_sources.ipynb #processor-fit-code
 class ProcessorFit:
@@ -333,7 +351,7 @@ def from_timm(model:nn.Module # a timm model
     return new.eval()
 
 def _timm_labels(model, config):
-    "Names of the classes by number, further names for each, and whether they are sure; (None, None, True): not known."
+    "Names of the classes by number, further names for each, and whether they are sure; None: not known."
     from timm.data import ImageNetInfo, infer_imagenet_subset
     names, told = config.get("label_names"), config.get("label_descriptions") or {}
     if names and len(names) == model.num_classes:
@@ -346,11 +364,11 @@ def _timm_labels(model, config):
 
 # %% ../nbs/13_sources.ipynb #from-transformers-code
 def from_transformers(model:nn.Module, # an image classifier of transformers
-                      mean=0., # for images in [0,1]: a number, or one for each channel; not used with a processor
+                      mean=0., # a number, or one for each channel, for images in [0,1]; without a processor
                       std=1., # likewise
                       processor=None # its image processor, which then decides
                      ) -> nn.Module: # from [0,1] images to logits
-    "A transformers image classifier with its preprocessing inside; ValueError where that differs from its processor's."
+    "A transformers image classifier with its preprocessing inside; ValueError where that cannot be."
     config = model.config
     channels, size = getattr(config, "num_channels", None), getattr(config, "image_size", None)
     if processor is None: new = Normalized(Logits(model), mean, std)
@@ -370,7 +388,7 @@ def _real_labels(names):
     return {int(k): str(v) for k, v in names.items()}
 
 def _imagenet_synsets(labels):
-    "ImageNet's own names (n01440764) of classes that are ImageNet's, where timm is there to tell; otherwise None."
+    "ImageNet's own names (n01440764) of classes that are ImageNet's, where timm can tell; otherwise None."
     if not labels or len(labels) != 1000 or "tench" not in labels.get(0, "").lower(): return None
     try: from timm.data import ImageNetInfo
     except ImportError: return None
@@ -386,19 +404,21 @@ def _need(package, spec):
         raise ValueError(f"{spec!r} needs the package {package}: "
                          f"install it with `pip install {_ALONE.get(package, package)}`.") from None
 
-_ALONE = {"torchattacks": "--no-deps torchattacks"}                            # it asks for a requests of 2021, and needs none
+_ALONE = {"torchattacks": "--no-deps torchattacks"}           # it asks for a requests of 2021, and needs none
 
 def _settings(text):
     "'name,a=1,b=false' -> ('name', {'a': 1, 'b': False})"
     name, *pairs = text.split(",")
     if any("=" not in p for p in pairs):
-        raise ValueError(f"cannot read the settings of {text!r}: write NAME,key=value, for example resnet18,num_classes=10.")
+        raise ValueError(f"cannot read the settings of {text!r}: write NAME,key=value, for example "
+                         "resnet18,num_classes=10.")
     word = {"true": True, "false": False}
     read = lambda v: word[v.lower()] if v.lower() in word else int(v) if v.lstrip("-").isdigit() else v
     settings = {k.strip(): read(v.strip()) for k, _, v in (p.partition("=") for p in pairs)}
     if "trust_remote_code" in settings:
         raise ValueError("code that comes with a model is not run because a SPEC says so: read that code, "
-                         "and give --trust-remote-code (load_spec(…, trust_remote_code=True)) if you trust it.")
+                         "and give --trust-remote-code (load_spec(…, trust_remote_code=True)) if you trust "
+                         "it.")
     return name, settings
 
 # %% ../nbs/13_sources.ipynb #e5a95fdb
@@ -406,14 +426,17 @@ def _timm(text, trust):
     timm, (name, settings) = _need("timm", f"timm:{text}"), _settings(text)
     if name.split(".")[0] not in timm.list_models():
         raise ValueError(f"timm has no model {name!r}: "
-                         f"`python -c \"import timm; print(timm.list_models('*{name[:4]}*'))\"` lists what it has.")
+                         f"`python -c \"import timm; print(timm.list_models('*{name[:4]}*'))\"` lists what "
+                         "it has.")
     if not str(settings.get("checkpoint_path", ".safetensors")).endswith(".safetensors"):
         raise ValueError("a checkpoint of timm is read from safetensors only, since others may run code: "
                          "convert it, or load it in a file of yours.")
     try: model = timm.create_model(name, **{"pretrained": True} | settings)
     except Exception as e:
-        raise ModelMissing(f"timm could not give {name} ({type(e).__name__}: {_line(e)}): check the name, its settings "
-                           f"and the connection, or ask for random weights with timm:{name},pretrained=false.") from None
+        raise ModelMissing(f"timm could not give {name} ({type(e).__name__}: {_line(e)}): check the name, "
+                           "its settings "
+                           f"and the connection, or ask for random weights with "
+                           f"timm:{name},pretrained=false.") from None
     new = from_timm(model)
     new.labels_sure = new.labels_sure or settings.get("pretrained", True)
     return new
@@ -423,13 +446,16 @@ def _hf(text, trust):
     try:
         model = transformers.AutoModelForImageClassification.from_pretrained(
             name, use_safetensors=True, trust_remote_code=trust, **settings)
-        processor = _processor(transformers, name, trust, {k: settings[k] for k in ("revision", "subfolder") if k in settings})
+        where = {k: settings[k] for k in ("revision", "subfolder") if k in settings}
+        processor = _processor(transformers, name, trust, where)
     except Exception as e:
         if not trust and "trust_remote_code" in str(e):
             raise ValueError(f"{name} comes with code of its own, which is not run unasked: read that code, "
-                             "and give --trust-remote-code (load_spec(…, trust_remote_code=True)) if you trust it.") from None
-        raise ModelMissing(f"transformers could not load {name!r} ({type(e).__name__}: {_line(e)}): check the name and "
-                           "the connection, or give the folder of a saved model that has model.safetensors.") from None
+                             "and give --trust-remote-code (load_spec(…, trust_remote_code=True)) if you "
+                             "trust it.") from None
+        raise ModelMissing(f"transformers could not load {name!r} ({type(e).__name__}: {_line(e)}): check "
+                           "the name and "
+                           "the connection, or give a saved model's folder with model.safetensors.") from None
     new = from_transformers(model, processor=processor)
     if processor is None:
         new.notes += (f"{shown(name)} has no image processor, so its images are not normalised: "
@@ -442,9 +468,11 @@ def _processor(transformers, name, trust, settings):
     try: return transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=trust, **settings)
     except Exception as e:
         folder = Path(name)/settings.get("subfolder", "")
-        if folder.is_dir() and not any((folder/f"{n}_config.json").exists() for n in ("preprocessor", "processor")): return None
-        if not folder.is_dir() and any("does not appear to have a file" in str(c) for c in _causes(e)): return None
-        raise
+        files = [folder/f"{n}_config.json" for n in ("preprocessor", "processor")]
+        missing = any("does not appear to have a file" in str(c) for c in _causes(e))
+        if folder.is_dir(): missing = not any(f.exists() for f in files)
+        if not missing: raise
+        return None
 
 def _causes(error):
     "An error and those that it came from."
@@ -453,9 +481,10 @@ def _causes(error):
         error = error.__cause__ or error.__context__
 
 # %% ../nbs/13_sources.ipynb #folders-code
-_LIBRARIES = {*sys.stdlib_module_names, "torch", "torchvision", "numpy", "scipy", "pandas", "PIL", "matplotlib", "tqdm", "rich", "sklearn",
-              "timm", "transformers", "safetensors", "huggingface_hub", "torchattacks", "foolbox", "autoattack", "pyautoattack", "so_attack"}
-_FOLDERS:dict[str, tuple] = {} # by the name of a package: the folder that it is made of, and the file that was run
+_LIBRARIES = {*sys.stdlib_module_names, "torch", "torchvision", "numpy", "scipy", "pandas", "PIL",
+              "matplotlib", "tqdm", "rich", "sklearn", "timm", "transformers", "safetensors", "huggingface_hub",
+              "torchattacks", "foolbox", "autoattack", "pyautoattack", "so_attack"}
+_FOLDERS:dict[str, tuple] = {} # by the name of a package: its folder, and the file in it that was run
 
 def _ours(name): return name.partition(".")[0] in _FOLDERS
 
@@ -465,7 +494,8 @@ class _Folders:
     def find_spec(name, path=None, target=None):
         if not _ours(name): return None
         found = PathFinder.find_spec(name, path)
-        if found and isinstance(found.loader, SourceFileLoader): found.loader = _FileLoader(name, found.loader.path)
+        if found and isinstance(found.loader, SourceFileLoader):
+            found.loader = _FileLoader(name, found.loader.path)
         return found
 
 class _FileLoader(SourceFileLoader):
@@ -473,7 +503,8 @@ class _FileLoader(SourceFileLoader):
     def get_code(self, name): return self.source_to_code(self.get_data(self.path), self.path)
 
     def exec_module(self, module):
-        vars(module)["__builtins__"] = vars(builtins) | {"__import__": _import_in(module.__name__.partition(".")[0])}
+        package = module.__name__.partition(".")[0]
+        vars(module)["__builtins__"] = vars(builtins) | {"__import__": _import_in(package)}
         super().exec_module(module)
 
 # %% ../nbs/13_sources.ipynb #import-in-code
@@ -491,7 +522,7 @@ def _is_neighbour(package, top):
     here, main = _FOLDERS[package]
     if top in _LIBRARIES: return False
     elsewhere = [p for p in sys.path if p and Path(p) != Path(here)]
-    if top == main: return not PathFinder.find_spec(top, elsewhere)                # einops.py that imports einops
+    if top == main: return not PathFinder.find_spec(top, elsewhere)            # einops.py that imports einops
     if f"{package}.{top}" in sys.modules: return True
     found = PathFinder.find_spec(f"{package}.{top}", [here])
     return bool(found and (found.loader or not PathFinder.find_spec(top, elsewhere)))
@@ -502,8 +533,10 @@ class _Beside:
     @staticmethod
     def find_spec(name, path=None, target=None):
         if path is not None or name in _LIBRARIES: return None
-        found = {here: package for package, (here, _) in _FOLDERS.items() if PathFinder.find_spec(f"{package}.{name}", [here])}
-        if len(found) > 1: raise ImportError(f"there is a {name} in several folders: import it with an import statement.")
+        found = {here: package for package, (here, _) in _FOLDERS.items()
+                 if PathFinder.find_spec(f"{package}.{name}", [here])}
+        if len(found) > 1:
+            raise ImportError(f"there is a {name} in several folders: import it with an import statement.")
         return next((_alias(name, f"{package}.{name}") for package in found.values()), None)
 
 class _Within:
@@ -539,17 +572,20 @@ def _file(where, spec):
     "The module that a file makes."
     path = Path(where).expanduser()
     if not path.is_file():
-        raise ValueError(f"there is no file {shown(where)}: write the path of a Python file, for example net.py:build.")
+        raise ValueError(f"there is no file {shown(where)}: write the path of a Python file, for example "
+                         "net.py:build.")
     package, path = _package_of(path), path.absolute()
     name = f"{package}.{path.stem if path.stem.isidentifier() else '_main'}"
     loader = _FileLoader(name, str(path))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_file_location(name, path, loader=loader))
+    found = importlib.util.spec_from_file_location(name, path, loader=loader)
+    module = importlib.util.module_from_spec(found)
     sys.modules[name] = module
     try:
         with _as_script(path): loader.exec_module(module)
     except (Exception, SystemExit) as e:
         del sys.modules[name]
-        raise ValueError(f"{shown(where)} {_went_wrong(e)}: repair it until `python {shown(where)}` runs.") from None
+        name = shown(where)
+        raise ValueError(f"{name} {_went_wrong(e)}: repair it until `python {name}` runs.") from None
     return module
 
 def _package_of(path):
@@ -597,23 +633,27 @@ def _from_code(spec):
         raise ValueError(f"{shown(where)} has no {name!r}: write {shown(where)}:NAME with one of {offers}.")
     found = getattr(module, name)
     try:
-        with _as_script(getattr(module, "__file__", where)): model = found if isinstance(found, nn.Module) else found()
+        with _as_script(getattr(module, "__file__", where)):
+            model = found if isinstance(found, nn.Module) else found()
     except (Exception, SystemExit) as e:
-        raise ValueError(f"{shown(spec)} {_went_wrong(e)}: it must return the model when called without arguments.") from None
+        raise ValueError(f"{shown(spec)} {_went_wrong(e)}: it must return the model when called without "
+                         "arguments.") from None
     if not isinstance(model, nn.Module):
-        raise ValueError(f"{shown(spec)} returned {type(model).__name__} and not a torch.nn.Module: return the model itself.")
+        raise ValueError(f"{shown(spec)} returned {type(model).__name__} and not a torch.nn.Module: return "
+                         "the model itself.")
     return model
 
 def _offers(module):
-    mine = lambda v: isinstance(v, nn.Module) or callable(v) and getattr(v, "__module__", None) == module.__name__
-    return ", ".join([n for n, v in vars(module).items() if not n.startswith("_") and mine(v)][:8])
+    def mine(v): return callable(v) and getattr(v, "__module__", None) == module.__name__
+    named = {n: v for n, v in vars(module).items() if not n.startswith("_")}
+    return ", ".join([n for n, v in named.items() if isinstance(v, nn.Module) or mine(v)][:8])
 
 # %% ../nbs/13_sources.ipynb #f0375a79
 def load_spec(spec:str, # e.g. "net.py:build", "madry-linf", "timm:resnet18"
               device="cpu", # where the network is wanted
               trust_remote_code:bool=False # run code that comes with an `hf:` model
              ) -> nn.Module: # from [0,1] images to logits
-    "The model that a SPEC names; ValueError or ModelMissing in one sentence. `file.py:factory` runs the file."
+    "The model of a SPEC; ValueError or ModelMissing in one sentence. `file.py:factory` runs the file."
     spec = str(spec).strip()
     kind, colon, rest = spec.partition(":")
     if not colon: model = _by_name(spec)
@@ -625,14 +665,19 @@ _ADAPTERS = {"timm": _timm, "hf": _hf}
 
 # %% ../nbs/13_sources.ipynb #by-name-code
 def _by_name(name):
-    if name.endswith(".py"): raise ValueError(f"{name} is a file of many things: write {name}:NAME, the function that builds the model.")
+    if name.endswith(".py"):
+        raise ValueError(f"{name} is a file of many things: write {name}:NAME, the function that builds the "
+                         "model.")
     if Path(name).suffix in (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".ts", ".pt2", ".onnx"):
-        raise ValueError(f"{name} holds weights and no network, or a network that only code of yours can load: write a function that builds the network and loads its weights, "
-                         "or returns torch.jit.load(path) or torch.export.load(path).module(), and name it as file.py:factory.")
+        raise ValueError(f"{name} holds weights and no network, or a network that only code of yours can "
+                         "load: write a function that builds the network and loads its weights, "
+                         "or returns torch.jit.load(path) or torch.export.load(path).module(), and name it "
+                         "as file.py:factory.")
     try: return load_model(name)
     except ValueError:
         known = ", ".join(model_names()) or "so-attack models"
-        raise ValueError(f"unknown model {name!r}: write file.py:factory, package.module:factory, timm:NAME, hf:NAME, or one of {known}.") from None
+        raise ValueError(f"unknown model {name!r}: write file.py:factory, package.module:factory, timm:NAME, "
+                         f"hf:NAME, or one of {known}.") from None
 
 # %% ../nbs/13_sources.ipynb #c226470e
 def _arrays(path) -> tuple[Tensor, Tensor]:
@@ -647,20 +692,23 @@ def _npz(path):
     import numpy as np
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as f:
-            return {k: torch.from_numpy(a.astype(a.dtype.newbyteorder("="), copy=False)) for k in ("x", "y") if k in f for a in (f[k],)}
+            arrays = {k: f[k] for k in ("x", "y") if k in f}
+            native = {k: a.astype(a.dtype.newbyteorder("="), copy=False) for k, a in arrays.items()}
+            return {k: torch.from_numpy(a) for k, a in native.items()}
     except Exception as e:
         raise ValueError(f"{shown(path)} could not be read ({type(e).__name__}: {_line(e)}): "
-                         "write it with numpy.savez(path, x=images, y=labels), both arrays of numbers.") from None
+                         "write it with numpy.savez(path, x=images, y=labels), arrays of numbers.") from None
 
 def _safetensors(path):
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load
     try:
-        if shown(path) != str(path): return {k: t for k, t in load(path.read_bytes()).items() if k in ("x", "y")}      # safetensors opens no such names
+        if shown(path) != str(path):                                         # safetensors opens no such names
+            return {k: t for k, t in load(path.read_bytes()).items() if k in ("x", "y")}
         with safe_open(path, "pt") as f: return {k: f.get_tensor(k) for k in ("x", "y") if k in f.keys()}
     except (SafetensorError, OSError) as e:
         raise ValueError(f"{shown(path)} is no safetensors file ({_line(e)}): "
-                         "write it with safetensors.torch.save_file({'x': images, 'y': labels}, path).") from None
+                         "write it with safetensors.torch.save_file({'x': …, 'y': …}, path).") from None
 
 # %% ../nbs/13_sources.ipynb #dbdc28ca
 def as_images(x:Tensor, # bytes or floats; (N, …)
@@ -689,7 +737,7 @@ def _open(file):
     try:
         if not os.path.isfile(file): raise OSError("it is no file")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")                                    # on large images, and on tags that mean nothing here
+            warnings.simplefilter("ignore")                                  # on large images, unknown tags
             with Image.open(file) as image: yield image
     except _Refused as e: raise ValueError(f"{shown(file)} {e}") from None
     except Exception as e:
@@ -709,7 +757,8 @@ _WHOLE = ("PNG", "PPM", "JPEG2000", "ICO", "ICNS") # formats in which 16-bit gra
 
 def _white(image):
     "The number that stands for white in an image that is not yet decoded; None: it is in bytes."
-    unknown = _Refused(f"holds {image.mode} numbers as {image.format}, and nothing says which of them is white: "
+    unknown = _Refused(f"holds {image.mode} numbers as {image.format}, and nothing says which of them is "
+                       "white: "
                        "save it as PNG, or with 8 bits.")
     if image.format == "TIFF" and not _plain_tiff(image): raise unknown
     if image.mode == "F": return 1.
@@ -719,7 +768,7 @@ def _white(image):
     raise unknown
 
 def _plain_tiff(image):
-    "Do the numbers mean what Pillow takes them for? Where they are larger than bytes, it asks for nothing but their size."
+    "Do the numbers mean what Pillow takes them for? Above 8 bits it asks for nothing but their size."
     tags = image.tag_v2
     signs, bits = tags.get(339, (1,)), tags.get(258, (1,))
     if 2 in (signs if isinstance(signs, tuple) else (signs,)): return False                # signed
@@ -730,12 +779,14 @@ def _plain_tiff(image):
 
 # %% ../nbs/13_sources.ipynb #kind-code
 def _header(file, palettes=True) -> tuple[bool, bool]:
-    "Is the image gray, and does it lose bits? ValueError where it is not read. With palettes=False, no palette counts as gray."
+    "Is the image gray, and does it lose bits? ValueError: not read. palettes=False: none counts as gray."
     with _open(file) as image:
         if getattr(image, "is_animated", False) and image.format != "MPO":
-            raise _Refused("holds several images (frames or pages): save the one that is meant as a file of its own.")
+            raise _Refused("holds several images (frames or pages): save the one that is meant as a file of "
+                           "its own.")
         if image.mode not in _GRAY + _COLOUR:
-            raise _Refused(f"has colours of the kind {image.mode}, which are not read here: save it as an RGB image.")
+            raise _Refused(f"has colours of the kind {image.mode}, which are not read here: save it as an "
+                           "RGB image.")
         _white(image)
         stored = _stored(image)
         if image.mode in ("P", "PA"): return palettes and _only_gray(_plain(image)), False
@@ -755,12 +806,14 @@ def _decoded(file): # a PIL image
         white, stored = _white(image), _stored(image)
         image.load()
         if _transparent(image, stored):
-            raise _Refused("has transparent pixels, and what lies behind them is not known: save it without transparency.")
+            raise _Refused("has transparent pixels, and what lies behind them is not known: save it without "
+                           "transparency.")
         image = ImageOps.exif_transpose(image)
         if white is None: return _plain(image)
         numbers = np.asarray(image).astype("float64")/white
         if not (numbers.min() >= 0 and numbers.max() <= 1):
-            raise _Refused(f"holds floats from {numbers.min():.4g} to {numbers.max():.4g}: bring them into [0,1].")
+            raise _Refused(f"holds floats from {numbers.min():.4g} to {numbers.max():.4g}: bring them into "
+                           "[0,1].")
         return Image.fromarray(numbers.astype("float32"))
 
 def _plain(image):
@@ -783,7 +836,7 @@ def _transparent(image, stored):
     key, bands = image.info.get("transparency"), image.getbands()
     if bands[-1] in "Aa": return image.getchannel(len(bands) - 1).getextrema()[0] < 255
     if image.mode != "P" and key is None: return False
-    if stored in ("L;2", "L;4", "RGB;16B"): return True                        # the transparent colour is in other units than the pixels
+    if stored in ("L;2", "L;4", "RGB;16B"): return True                        # the key is in other units
     if image.mode.startswith("I"): return bool((np.asarray(image) == key).any())
     return image.convert("RGBA").getchannel("A").getextrema()[0] < 255
 
@@ -800,10 +853,10 @@ def _headers(files) -> tuple[bool, Path | None]:
 class FolderImages:
     "Images on disk; a slice is a float32 tensor (B, C, H, W) in [0,1]."
     def __init__(self, files, # paths of the images, in order
-                 size:int | Callable | None=None, # side of the squares to which all are brought, or what is done to each PIL image; None: as they are
+                 size:int | Callable | None=None, # of the squares that are made; or a function of a PIL image
                  classes=(), # names of the classes, in the order of their numbers
                  gray:bool | None=None, # one channel or three; None: what the files are
-                 notes=() # sentences for the report: which folder is which class, how images were brought to one size
+                 notes=() # sentences for the report: which folder is which class, how images were resized
                 ):
         self.files, self.size, self.classes, self.notes = files, size, list(classes), tuple(notes)
         self.fit = MiddleSquare(size) if isinstance(size, int) else size
@@ -852,20 +905,22 @@ def _files_in(folder) -> list[Path]:
     for here, folders, files in os.walk(folder, onerror=_unreadable, followlinks=True):
         folders[:] = filter(_visible, folders)
         if up := next((f for f in folders if _leads_up(here, f)), None):
-            raise ValueError(f"{shown(Path(here)/up)} leads back to a folder that it lies in: remove that link.")
+            raise ValueError(f"{shown(Path(here)/up)} leads back to a folder that it lies in: remove that "
+                             "link.")
         found += [Path(here)/name for name in files if _visible(name)]
     return sorted(found)
 
 def _leads_up(here, name):
-    link = os.path.join(here, name)
-    return os.path.islink(link) and f"{os.path.realpath(here)}{os.sep}".startswith(f"{os.path.realpath(link)}{os.sep}")
+    link = Path(here)/name
+    return link.is_symlink() and link.resolve() in (Path(here).resolve(), *Path(here).resolve().parents)
 
 def _unreadable(error):
-    raise ValueError(f"{shown(error.filename)} cannot be listed ({error.strerror}): make it readable, or remove it.") from None
+    raise ValueError(f"{shown(error.filename)} cannot be listed ({error.strerror}): make it readable, or "
+                     "remove it.") from None
 
 # %% ../nbs/13_sources.ipynb #class-folders-code
 def _class_folders(path) -> tuple[dict[str, list[Path]], list[str]]:
-    "The files of each class, by the name of its folder, and which folders are empty; ValueError where something beside them is an image."
+    "The files of each class, by the name of its folder, and the folders that have none."
     inside = sorted(p for p in Path(path).iterdir() if _visible(p))
     found = {p.name: _files_in(p) for p in inside if p.is_dir()}
     if not any(found.values()):
@@ -875,9 +930,11 @@ def _class_folders(path) -> tuple[dict[str, list[Path]], list[str]]:
         raise ValueError(f"{shown(stray)} lies beside the folders of the classes, so it has no class: "
                          "move it into one of them, or out of here.")
     if {_key(name) for name in found} <= _SPLITS:
-        raise ValueError(f"{shown(path)} holds {' and '.join(found)}, which are parts of a data set and no classes: "
+        raise ValueError(f"{shown(path)} holds {' and '.join(found)}, which are parts of a data set and no "
+                         "classes: "
                          f"give one of them, for example {shown(Path(path)/list(found)[-1])}.")
-    return {name: files for name, files in found.items() if files}, [name for name, files in found.items() if not files]
+    empty = [name for name, files in found.items() if not files]
+    return {name: files for name, files in found.items() if files}, empty
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "eval"}
 
@@ -904,15 +961,18 @@ def _named_in(file) -> dict[int, tuple]:
     return {k: (name,) for k, name in enumerate(names)}
 
 def _named_in_json(text, file):
-    wrong = f"{shown(file)} holds JSON that is no list of names and no dict of names and numbers: write for example [\"cat\", \"dog\"]."
+    wrong = (f"{shown(file)} holds JSON that is no list of names and no dict of names and numbers: "
+             "write for example [\"cat\", \"dog\"].")
     try: found = json.loads(text)
     except ValueError: raise ValueError(wrong) from None
     pairs = list(found.items()) if isinstance(found, dict) else list(enumerate(found))
-    if isinstance(found, dict) and all(type(v) is int for v in found.values()): pairs = [(k, n) for n, k in pairs]
+    by_name = isinstance(found, dict) and all(type(v) is int for v in found.values())
+    if by_name: pairs = [(k, n) for n, k in pairs]
     names:dict[int, tuple] = {}
     for k, words in pairs:
         words = tuple(words) if isinstance(words, list) else (words,)
-        if not str(k).isdecimal() or not words or not all(isinstance(w, str) for w in words): raise ValueError(wrong)
+        if not str(k).isdecimal() or not words or not all(isinstance(w, str) for w in words):
+            raise ValueError(wrong)
         names[int(k)] = names.get(int(k), ()) + words
     return names
 
@@ -928,7 +988,8 @@ def _matched(folders, names) -> dict[str, int]: # the class of each folder that 
         for f in [f for f in folders if f not in found]:
             classes = known.get(f if spell is rounds[0] else _key(f), ())
             if len(classes) > 1:
-                raise ValueError(f"the folder {shown(f)} could be any of the classes {', '.join(map(str, sorted(classes)))}: "
+                raise ValueError(f"the folder {shown(f)} could be any of the classes "
+                                 f"{', '.join(map(str, sorted(classes)))}: "
                                  "say which with --classes FILE, the names of all classes, one a line.")
             found |= {f: k for k in classes}
     return found
@@ -938,24 +999,30 @@ def _some(names): return ", ".join(shown(n) for n in list(names)[:5]) + (", …"
 # %% ../nbs/13_sources.ipynb #order-code
 _FILE = "write the names of all classes into a file, one a line, class 0 first, and give it as --classes FILE"
 
-def _natural(name): return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"[0-9]+|[^0-9]+", name)]
+def _natural(name):
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return [(0, int(part), "") if part[0] in "0123456789" else (1, 0, part) for part in parts]
 
 def _in_order(folders) -> tuple[dict[str, int], str, bool]:
-    "The class of each folder by its number or place, a sentence on it, and whether there must be a folder for each class."
+    "The class of each folder, a sentence on it, and whether there must be a folder for each class."
     if all(f.isascii() and f.isdecimal() for f in folders): return _by_number(folders)
     order = sorted(folders, key=lambda f: (_natural(f), f))
-    told = f"The folders are the classes in natural order, from {shown(order[0])} (class 0) to {shown(order[-1])} (class {len(order) - 1})"
+    ends = f"from {shown(order[0])} (class 0) to {shown(order[-1])} (class {len(order) - 1})"
     other = "" if order == sorted(folders) else ", which is not the order of torchvision's ImageFolder"
-    return {f: k for k, f in enumerate(order)}, f"{told}{other}: {_FILE} if the model counts otherwise.", True
+    note = f"The folders are the classes in natural order, {ends}{other}: {_FILE} if that is wrong."
+    return {f: k for k, f in enumerate(order)}, note, True
 
 def _by_number(folders):
     numbers = {f: int(f) for f in folders}
     low, high = min(numbers.values()), max(numbers.values())
-    if len(set(numbers.values())) < len(folders): raise ValueError(f"several folders have the same number: {_FILE}.")
+    if len(set(numbers.values())) < len(folders):
+        raise ValueError(f"several folders have the same number: {_FILE}.")
     if low == 0: return numbers, "The number of a folder is the number of its class.", False
     if low == 1 and high == len(folders):
-        return {f: k - 1 for f, k in numbers.items()}, f"The folders 1 … {high} are the classes 0 … {high - 1}, in the order of their numbers.", True
-    raise ValueError(f"the folders are numbers from {low} to {high}, and nothing says which class folder {low} is: {_FILE}.")
+        note = f"The folders 1 … {high} are the classes 0 … {high - 1}, in the order of their numbers."
+        return {f: k - 1 for f, k in numbers.items()}, note, True
+    raise ValueError(f"the folders are numbers from {low} to {high}, and nothing says which class folder "
+                     f"{low} is: {_FILE}.")
 
 # %% ../nbs/13_sources.ipynb #decided-code
 @dataclass(frozen=True)
@@ -976,7 +1043,8 @@ def _which_classes(folders, labels=None, synonyms=None, sure=True, file=None) ->
         numbers = all(f.isascii() and f.isdecimal() for f in folders)
         if sure and (found or not numbers):
             odd = [f for f in folders if f not in found]
-            raise ValueError(f"the folder{'s'*(len(odd) > 1)} {_some(odd)} {'have' if len(odd) > 1 else 'has'} none of the names that the model "
+            raise ValueError(f"the folder{'s'*(len(odd) > 1)} {_some(odd)} "
+                             f"{'have' if len(odd) > 1 else 'has'} none of the names that the model "
                              f"has for its classes ({_some(list(listed.values()))}): rename, or {_FILE}.")
     number, note, all_there = _in_order(folders)
     names = {k: shown(f) for f, k in number.items()}
@@ -995,9 +1063,11 @@ def _classes_of_model(found, listed):
     twice = next((k for k in found.values() if list(found.values()).count(k) > 1), None)
     if twice is not None:
         both = [f for f in found if found[f] == twice]
-        raise ValueError(f"the folders {_some(both)} are one class of the model, {listed[twice]}: put them together, or {_FILE}.")
+        raise ValueError(f"the folders {_some(both)} are one class of the model, {listed[twice]}: put them "
+                         f"together, or {_FILE}.")
     names = [shown(listed.get(k, str(k))) for k in range(max(listed) + 1)]
-    return Classes(found, names, f"The model's own labels say which folder is which class ({len(found)} of its {len(listed)} classes).")
+    return Classes(found, names, f"The model's own labels say which folder is which class ({len(found)} of "
+                                 f"its {len(listed)} classes).")
 
 # %% ../nbs/13_sources.ipynb #fit-for-code
 def _of(model, name):
@@ -1005,33 +1075,38 @@ def _of(model, name):
     while isinstance(model, (Normalized, FromProbabilities, Logits, Cast, Flipped)):
         if getattr(model, name, None) is not None: return getattr(model, name)
         model = model.model
-    own = getattr(model, name, None) if name == "labels" else None             # a user's attributes of other names mean something else
+    own = getattr(model, name, None) if name == "labels" else None             # others may mean anything
     words = own.values() if isinstance(own, dict) else own if isinstance(own, (list, tuple)) else ()
     return own if words and all(isinstance(w, str) for w in words) else None
 
 def _fit_for(model, size):
     "What is done to each image, and a sentence on it."
     own, known = _of(model, "fit"), size or _of(model, "input_size")
-    if own is not None and size is None: return own, f"Images are resized as the model's own evaluation does it: {own.words()}."
+    if own is not None and size is None:
+        return own, f"Images are resized as the model's own evaluation does it: {own.words()}."
     if not isinstance(known, int): return None, "Images are not resized."
     fit = MiddleSquare(known)
     if own is None: return fit, f"Images are resized: {fit.words()}."
-    return fit, f"Images are resized as --size says: {fit.words()}. The model's own evaluation does otherwise: {own.words()}."
+    differs = f"The model's own evaluation does otherwise: {own.words()}."
+    return fit, f"Images are resized as --size says: {fit.words()}. {differs}"
 
 # %% ../nbs/13_sources.ipynb #suit-code
 def _suit(images, model, which):
-    "Bring gray images to the model's channels, and count its outputs; ValueError where it does not suit the folder."
+    "Bring gray images to the model's channels, and count its outputs; ValueError where that cannot be."
     channels, outputs = _of(model, "channels"), None
     if channels in (None, images.shape[1]): outputs = _outputs(model, images[:2])
-    if outputs is None and images.gray and channels in (None, 3): outputs = _in_colour(images, model, channels)
-    elif outputs is None and not images.gray and channels in (None, 1): _refuse_colour(images, model, channels)
+    if outputs is None:
+        if images.gray and channels in (None, 3): outputs = _in_colour(images, model, channels)
+        if not images.gray and channels in (None, 1): _refuse_colour(images, model, channels)
     if outputs is None: return
     count, top = len(which.number), max(which.number.values())
     if which.all_there and count != outputs:
-        raise ValueError(f"there {'are' if count > 1 else 'is'} {count} folder{'s'*(count > 1)} and the model has {outputs} outputs, "
+        raise ValueError(f"there {'are' if count > 1 else 'is'} {count} folder{'s'*(count > 1)} and the "
+                         f"model has {outputs} outputs, "
                          f"and nothing says which is which: {_FILE}.")
     if top >= outputs:
-        raise ValueError(f"the folders go up to class {top} and the model has the outputs 0 … {outputs - 1}: {_FILE}.")
+        raise ValueError(f"the folders go up to class {top} and the model has the outputs 0 … {outputs - 1}: "
+                         f"{_FILE}.")
 
 def _in_colour(images, model, channels):
     "Make the gray images three equal channels, if the model takes those; the number of its outputs."
@@ -1044,22 +1119,24 @@ def _in_colour(images, model, channels):
 def _refuse_colour(images, model, channels):
     if channels is None and _outputs(model, images[:2].mean(1, keepdim=True)) is None: return
     colour = next((f for f in images.files if not _header(f)[0]), images.files[0])
-    raise ValueError(f"the model takes one channel and the folder has images in colour, for example {shown(colour)}: "
+    raise ValueError(f"the model takes one channel and the folder has images in colour, for example "
+                     f"{shown(colour)}: "
                      "save all of them as gray images, or give a model for images in colour.")
 
 def _outputs(model, x) -> int | None:
     "How many outputs a model has; None where it cannot say."
     device = next((p.device for p in model.parameters()), x.device)
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), redirect_stdout(sys.stderr):
+        cards = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cards), redirect_stdout(sys.stderr):
             model = as_classifier(model, x.to(device))
             with judging(model): return _asked(model, x.to(device)).shape[1]
     except Exception: return None
 
 # %% ../nbs/13_sources.ipynb #abc0f47a
 def folder_data(path, # one folder a class
-                size:int | None=None, # bring all images to size × size; None: as the model's own evaluation does, or as they are
-                model:nn.Module | None=None, # its labels, its resizing and its channels are used, where it has them
+                size:int | None=None, # bring images to size × size; None: as the model does, or as they are
+                model:nn.Module | None=None, # its labels, resizing and channels are used, where it has them
                 classes=None # a file that says which folder is which class
                ) -> Data: # x is read from disk, slice by slice
     "A folder of images, one folder a class."
@@ -1067,13 +1144,15 @@ def folder_data(path, # one folder a class
     sure = _of(model, "labels_sure") is not False
     which = _which_classes(list(folders), _of(model, "labels"), _of(model, "synonyms"), sure, classes)
     labeled = [(f, which.number[name]) for name in folders for f in folders[name]]
-    order = torch.randperm(len(labeled), generator=torch.Generator().manual_seed(0)).tolist()      # any first n is a fair sample
+    draw = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(labeled), generator=draw).tolist()              # any first n is a fair sample
     files, y = [labeled[i][0] for i in order], torch.tensor([labeled[i][1] for i in order])
     gray, cut = _headers(files)
     fit, fit_note = _fit_for(model, size)
     images:Any = FolderImages(files, fit, which.names, gray, (which.note, fit_note))
     if empty: images.notes += (f"Folders without files are no classes: {_some(empty)}.",)
-    if cut: images.notes += (f"Images with 16 bits a channel in colour are read in 8, for example {shown(cut.name)}.",)
+    if cut: images.notes += (f"Images with 16 bits a channel in colour are read in 8, for example "
+                             f"{shown(cut.name)}.",)
     if model is not None: _suit(images, model, which)
     return Data(shown(Path(path).resolve().name), images, y)
 
@@ -1096,23 +1175,28 @@ NAMED = {"mnist": lambda: mnist("test"), "mnist5k": lambda: mnist5k("test"), "ci
 def load_data(spec:str, # "mnist", "mnist5k", "cifar10", a folder, a .npz or .safetensors file
               n:int | None=None, # the first n; None: all
               size:int | None=None, # for a folder: bring images to size × size
-              model:nn.Module | None=None, # for a folder: the model decides on classes, sizes and channels where it knows them
+              model:nn.Module | None=None, # for a folder: decides on classes, sizes and channels it knows
               classes=None # for a folder: a file that says which folder is which class
              ) -> Data:
     "Images and labels by name or path; ValueError or DataMissing in one sentence."
     path = Path(spec).expanduser()
     if n is not None and n < 1: raise ValueError(f"n must be at least 1, not {n}.")
     if size is not None and size < 1:
-        raise ValueError(f"size must be at least 1, not {size}: write the side of the square images, for example 224.")
+        raise ValueError(f"size must be at least 1, not {size}: write the side of the square images, for "
+                         "example 224.")
     folder = spec not in NAMED and bool(str(spec)) and path.is_dir()
     if classes is not None and not folder:
-        raise ValueError(f"--classes says which folder is which class, and {shown(spec)} is no folder: leave it out.")
+        raise ValueError(f"--classes says which folder is which class, and {shown(spec)} is no folder: leave "
+                         "it out.")
     if spec in NAMED: data = NAMED[spec]()
     elif folder: data = folder_data(path, size, model, classes)
-    elif path.suffix in (".npz", ".safetensors") and path.is_file(): data = Data(shown(path.name), *as_images(*_arrays(path)))
-    elif path.suffix in (".npz", ".safetensors"): raise ValueError(f"there is no file {shown(spec)}: check the path.")
+    elif path.suffix in (".npz", ".safetensors") and path.is_file():
+        data = Data(shown(path.name), *as_images(*_arrays(path)))
+    elif path.suffix in (".npz", ".safetensors"):
+        raise ValueError(f"there is no file {shown(spec)}: check the path.")
     else:
-        raise ValueError(f"unknown data {shown(spec)!r}: write {', '.join(NAMED)}, a folder with one folder a class, "
+        raise ValueError(f"unknown data {shown(spec)!r}: write {', '.join(NAMED)}, a folder with one folder "
+                         "a class, "
                          "or a .npz or .safetensors file with x and y.")
     return data if n is None else _first(data, n)
 
