@@ -15,8 +15,10 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
-from .norms import NORMS, Threat, gaussian, parse_norm, per_sample, project, random_in_ball, sample_seeds, steepest
-from .models import check_batch, check_labels, check_size, flushing, input_gradient, judging, logits_of, sound
+from .norms import NORMS, Threat, gaussian, parse_norm, per_sample, project, random_in_ball
+from .norms import sample_seeds, steepest
+from .models import check_batch, check_labels, check_size, flushing, input_gradient, judging
+from .models import logits_of, sound
 
 # %% ../nbs/04_attacks.ipynb #ef87935d
 def _floor(z): # lower than any logit, and yet many of them can be added up
@@ -67,8 +69,8 @@ def mean_gradient(model:nn.Module, # maps (B,…) to (B,K) logits
                   seeds:Tensor | None=None, # (B,) int64 seeds of the samples' noise
                   draw:int=0, # number of the first block of noise
                   width:Tensor | None=None, # (B,) factor of each sample's sigma; None: 1
-                  rows:int | None=None # most images in one pass; None: as many copies as make up 167 MNIST images
-                 ) -> tuple[Tensor, Tensor, Tensor]: # mean gradient (B,…), mean loss (B,), logits at the last point (B,K)
+                  rows:int | None=None # most images in one pass; None: copies up to 167 MNIST images
+                 ) -> tuple[Tensor, Tensor, Tensor]: # mean gradient (B,…) and loss (B,), last logits (B,K)
     "(1/n) Σₖ ∇ₓL(x + uₖ, y) with uₖ ~ N(0, σ²I): paper, Eq. (4)."
     if sigma == 0: return input_gradient(model, x, y, loss, rows)
     if seeds is None: seeds = sample_seeds(len(x), device=x.device)
@@ -114,10 +116,10 @@ def ascend(attack, # the settings: a PGD, SecondOrder or FGSM
            y:Tensor, # (B,) int64
            start:Tensor, # (B, …) first iterates
            seeds:Tensor, # (B,) int64, one seed a sample for its noise
-           trace:list | None=None, # a dict for each step is appended: step; for those still climbing index, grad_norm, loss
+           trace:list | None=None, # a dict a step is appended: step; of the rows left index, grad_norm, loss
            target:Tensor | None=None, # (B,) wrong classes to reach, −1 for any; None: any for all
            loss=None, # (z, y) -> (B,), what to climb; None: what `attack.loss` names
-           owner:Tensor | None=None, # (B,) int64, the image of each row; when one row fools, all of its image leave; None: a row, an image
+           owner:Tensor | None=None, # (B,) int64, the image of each row, with which it leaves; None: its own
            width:Tensor | None=None, # (B,) factor of each row's noise; None: 1
            judge:nn.Module | None=None, # says who is fooled; None: `model`
            rows:int | None=None # most images that a model gets in one pass; None: all
@@ -127,8 +129,9 @@ def ascend(attack, # the settings: a PGD, SecondOrder or FGSM
     spent, finite = torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool)
     loss, judge = LOSSES[attack.loss] if loss is None else loss, model if judge is None else judge
     climbed = loss if target is None else _toward_some(loss)
+    if width is None: width = torch.ones_like(y, dtype=x.dtype)
     r = _Rows(index, start, y, x, seeds, torch.zeros_like(start), y if target is None else target,
-              index if owner is None else owner, torch.ones_like(y, dtype=x.dtype) if width is None else width)
+              index if owner is None else owner, width)
     for t in range(attack.steps):
         if attack.early_stop and attack.looks_first(t):
             r, _ = _leave(out, finite, r, _logits(judge, r.x_t.clamp(0, 1), rows))
@@ -158,7 +161,7 @@ def _second_look(judge, r, z, rows): # z, but the judge's logits at x_t where z 
     return z.to(exact).masked_scatter(suspect[:, None], seen.to(exact))
 
 def _leave(out, finite, r, z): # who is left, and which rows they had
-    "Note iterates of fooled or broken samples in `out`, and take them out of the batch with the other attempts on a fooled image."
+    "Note in `out` where fooled or broken rows are; they leave, and so do other attempts on a fooled image."
     fine, right = sound(z), z.argmax(1) == r.y
     if (fine & right).all(): return r, slice(None)
     finite[r.place] &= fine
@@ -179,7 +182,8 @@ def at_step(schedule:float | tuple, # a number, or (first, last)
 # %% ../nbs/04_attacks.ipynb #move-code
 def _move(attack, r, d, t): # step t along d, and back
     there = torch.add(r.x_t, d, alpha=at_step(attack.step, t, attack.steps))
-    return NORMS[attack.norm].shrink(there - r.x, attack.eps).add_(r.x) if attack.clip_last else project(there, r.x, attack.eps, attack.norm)
+    if attack.clip_last: return NORMS[attack.norm].shrink(there - r.x, attack.eps).add_(r.x)
+    return project(there, r.x, attack.eps, attack.norm)
 
 # %% ../nbs/04_attacks.ipynb #a77ac002
 class Attack:
@@ -222,7 +226,7 @@ class PGD(Attack):
     random_start:bool=True # first attempt from a random point of the ball; otherwise from x
     restarts:int=1 # attempts; later ones start at random points, for survivors only
     targets:bool=False # two of three later attempts aim at one wrong class, the likeliest first, nine at most
-    refine:bool=False # the last attempt of every wave but the first starts from the nearest miss: see `refinement`
+    refine:bool=False # the last attempt of later waves starts from the nearest miss: see `refinement`
     momentum:float=0. # in [0,1): weight of the earlier directions
     loss:str="ce" # "ce" or "margin"
     early_stop:bool=True # a fooled sample leaves the batch; False: all steps, last iterate
@@ -231,7 +235,8 @@ class PGD(Attack):
     def __post_init__(self): _check_settings(self)
     def run(self, model, x, y, generator=None, trace=None, judge=None, rows=None) -> Search:
         return run(self, model, x, y, generator, trace, judge, rows)
-    def __call__(self, model, x, y, generator=None, trace=None) -> Tensor: return self.run(model, x, y, generator, trace).x_adv
+    def __call__(self, model, x, y, generator=None, trace=None) -> Tensor:
+        return self.run(model, x, y, generator, trace).x_adv
     def to_json(self) -> dict: return to_json(self)
 
     @property
@@ -328,9 +333,9 @@ def run(attack:PGD, # or FGSM, SecondOrder
         model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; its mode and gradients are left as found
         x:Tensor, # (B, …) images in [0,1]
         y:Tensor, # (B,) int64 labels
-        generator:torch.Generator | Tensor | int | None=None, # randomness, a seed, or (B,) int64 seeds of the samples; None: seed 0
-        trace:list | None=None, # a dict for each step is appended: step; for those still climbing index, grad_norm, loss
-        judge:nn.Module | None=None, # says who is fooled, where `model` is a fast copy of it; in eval mode; None: `model`
+        generator:torch.Generator | Tensor | int | None=None, # or (B,) int64 seeds, or a seed; None: 0
+        trace:list | None=None, # a dict a step is appended: step; of the rows left index, grad_norm, loss
+        judge:nn.Module | None=None, # says who is fooled, in eval mode, where `model` is its copy; None: `model`
         rows:int | None=None # most images that a model gets in one pass; None: as many as the waves have
        ) -> Search:
     "Attack a batch; ValueError in one sentence where the input breaks the contract."
@@ -349,11 +354,12 @@ def run(attack:PGD, # or FGSM, SecondOrder
 
 # %% ../nbs/04_attacks.ipynb #nearest-code
 class _Nearest:
-    "For each image the iterate, at the end of an attempt, that came nearest to fooling; and what all attempts on it spent."
+    "For each image the end of the attempt that came nearest to fooling, and what all attempts on it spent."
     def __init__(self, judge, x, y, clean, rows):
         self.judge, self.rows, self.x_adv, self.y = judge, rows, x.clone(), y
         self.margin, self.spent = torch.full_like(clean, -math.inf), torch.zeros_like(y)
-        self.finite, self.open = torch.ones_like(y, dtype=torch.bool), torch.ones_like(y, dtype=torch.bool)    # open: neither fooled nor broken
+        self.finite = torch.ones_like(y, dtype=torch.bool)
+        self.open = torch.ones_like(y, dtype=torch.bool)       # neither fooled nor broken
 
     def note(self, part, new): # the same number of attempts on each image of `part`, side by side
         z = _logits(self.judge, new.x_adv, self.rows)
@@ -370,14 +376,14 @@ class _Nearest:
 
 # %% ../nbs/04_attacks.ipynb #targets-code
 def _ways(z, y):
-    "The wrong classes, the likeliest first; and for how many of them an attempt may aim: nine at most, and none that is masked."
+    "The wrong classes, the likeliest first; and how many to aim at: nine at most, and none that is masked."
     right, wrong = _right_and_wrong(z, y)
     usual = wrong.amax(1).abs().maximum(right.abs()).clamp_min(1)[:, None]
     reachable = (wrong > -1000*usual) & (wrong > _floor(wrong))
     return wrong.argsort(1, descending=True), reachable.sum(1).clamp_max(9)
 
 def _targets(number, ways, count):
-    "For the attempts of these numbers: any class (−1) in every third, the next of the image's ways in the others."
+    "Of attempts by number: every third is for any class (−1), the others for the image's ways in turn."
     place = (number - number//3 - 1) % count.clamp_min(1)
     return torch.where((number % 3 == 0) | (count == 0), -1, ways.gather(1, place[:, None])[:, 0])
 
@@ -386,7 +392,7 @@ def _attempts(attack, model, x, y, z, seeds, trace, judge, rows) -> Search:
     "Waves of attempts, each on the images for which there is hope."
     clean, (ways, count) = margin(z, y), _ways(z, y)
     nearest = _Nearest(judge, x, y, clean, rows)
-    left, made, begun = torch.arange(len(x), device=x.device), 0, 0            # attempts made; those of them that are no refinement
+    left, made, begun = torch.arange(len(x), device=x.device), 0, 0            # begun: made, without refinements
     while len(left) and made < attack.restarts:
         last = attack.refine and made > 0
         wave = torch.arange(begun, begun + min(made + 1, attack.restarts - made) - last, device=x.device)
@@ -394,12 +400,13 @@ def _attempts(attack, model, x, y, z, seeds, trace, judge, rows) -> Search:
             who, number = part.repeat_interleave(len(wave)), wave.repeat(len(part))
             target = _targets(number, ways[who], count[who]) if attack.targets and made else None
             start = _start(attack, x[who], seeds[who] + number, made == 0)
-            nearest.note(part, ascend(attack, model, x[who], y[who], start, seeds[who] + number, trace, target, owner=who,
-                                      width=attack.width(number).to(x.dtype), judge=judge, rows=rows))
+            width = attack.width(number).to(x.dtype)
+            nearest.note(part, ascend(attack, model, x[who], y[who], start, seeds[who] + number, trace, target,
+                                      owner=who, width=width, judge=judge, rows=rows))
         left = left[nearest.open[left]]
         if last and len(left):
-            nearest.note(left, ascend(attack.refinement, model, x[left], y[left], nearest.x_adv[left], seeds[left], trace,
-                                      judge=judge, rows=rows))
+            nearest.note(left, ascend(attack.refinement, model, x[left], y[left], nearest.x_adv[left],
+                                      seeds[left], trace, judge=judge, rows=rows))
         made, begun = made + len(wave) + last, begun + len(wave)
         hopeless = nearest.margin.maximum(clean) < attack.hope(made)*clean
         left = left[(nearest.open & ~hopeless)[left]]
@@ -409,8 +416,8 @@ def _attempts(attack, model, x, y, z, seeds, trace, judge, rows) -> Search:
 def _seeds(generator, x):
     if not isinstance(generator, Tensor): return sample_seeds(len(x), generator, x.device)
     if generator.shape != (len(x),) or generator.dtype != torch.int64:
-        raise ValueError(f"the seeds must be {len(x)} int64 numbers, one a sample, not {generator.dtype} of shape "
-                         f"{tuple(generator.shape)}: sample_seeds({len(x)}) makes them.")
+        raise ValueError(f"the seeds must be {len(x)} int64 numbers, one a sample, not {generator.dtype} "
+                         f"of shape {tuple(generator.shape)}: sample_seeds({len(x)}) makes them.")
     return generator.to(x.device)
 
 # %% ../nbs/04_attacks.ipynb #start-code

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from .norms import distance, flat, sample_seeds
-from .models import check_batch, check_labels, check_size, classes_of, fast_twins, input_gradient, judging, logits_of, seeded, sound
+from .models import check_batch, check_labels, check_size, classes_of, fast_twins, input_gradient
+from .models import judging, logits_of, seeded, sound
 from .attacks import Attack, Search, cross_entropy, margin
 
 # %% ../nbs/07_evaluation.ipynb #7b3f0b09
@@ -86,13 +87,15 @@ def check_example(x_adv:Tensor, # (B, …) what the attack returned
     "ValueError, naming attack and sample, unless x_adv is in the ball around x and in [0,1]."
     mistake = "this is a mistake in the attack, no verdict was taken"
     if x_adv.shape != x.shape:
-        raise ValueError(f"{name} returned shape {tuple(x_adv.shape)} for images of shape {tuple(x.shape)}: {mistake}.")
+        shapes = f"shape {tuple(x_adv.shape)} for images of shape {tuple(x.shape)}"
+        raise ValueError(f"{name} returned {shapes}: {mistake}.")
     far = distance(x_adv.double(), x.double(), attack.norm)
     inside = (flat(x_adv) >= 0).all(1) & (flat(x_adv) <= 1).all(1)          # False for NaN too
     wrong = ~(inside & (far <= attack.eps*(1 + 1e-5) + 1e-6))
     if wrong.any():
         i = int(wrong.nonzero()[0])
-        where = f"at {attack.norm} distance {far[i]:.6g}, eps is {attack.eps:g}" if inside[i] else "outside [0,1]"
+        where = "outside [0,1]"
+        if inside[i]: where = f"at {attack.norm} distance {far[i]:.6g}, eps is {attack.eps:g}"
         raise ValueError(f"{name} returned sample {first + i} {where}: {mistake}.")
     return far
 
@@ -110,7 +113,8 @@ def search(attack, # has .run(model, x, y, seeds) -> Search
     judged = isinstance(attack, Attack)
     found = _found(attack, twin, x, y, seeds, rows, **({"judge": model} if judged else {}))
     with torch.no_grad():
-        clean, clean_twin, z, z_twin = (logits_of(m, at, rows) for at in (x, found.x_adv) for m in (model, twin))
+        clean, clean_twin = (logits_of(m, x, rows) for m in (model, twin))
+        z, z_twin = (logits_of(m, found.x_adv, rows) for m in (model, twin))
     again = (clean_twin.argmax(1) != clean.argmax(1)) | ~found.finite
     if getattr(attack, "early_stop", False):
         clearly = .1*margin(clean, y).abs() if judged else 0
@@ -227,10 +231,12 @@ def named(attacks # one attack, a list of attacks, or a dict name -> attack
         twice = next((n for n in names if names.count(n) > 1), None)
         if twice:
             example = f"{{'{twice}-a': …, '{twice}-b': …}}"
-            raise ValueError(f"two attacks are called {twice!r}: pass a dict that names them, for example {example}.")
+            raise ValueError(f"two attacks are called {twice!r}: "
+                             f"pass a dict that names them, for example {example}.")
         attacks = dict(zip(names, each))
     if "natural" in attacks:
-        raise ValueError("'natural' is the name of the clean row, which is always there: give the attack another name.")
+        raise ValueError("'natural' is the name of the clean row, which is always there: "
+                         "give the attack another name.")
     return {"natural": Natural(), **attacks}
 
 def _no_attack(a):
@@ -256,7 +262,9 @@ class _Stopped(Exception): pass
 
 @contextmanager
 def _side_by_side(models, threads): # yields a `map`
-    "A `map` that works on `threads` batches at once, with one core each; all stop at their next pass when one fails or the block is left."
+    """A `map` that works on `threads` batches at once, with one core each.
+
+    All stop at their next forward pass when one fails or the block is left early."""
     from concurrent.futures import ThreadPoolExecutor
     stop, errors, cores = Event(), [], torch.get_num_threads()
     def wanted(*_):
@@ -288,7 +296,7 @@ def evaluate(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given bac
              y:Tensor, # (N,) int64 labels
              batch_size:int=256, # images at a time, at most, in every pass; does not change the result
              seed:int=0, # fixes every sample's noise, and with one thread the draws of a random model
-             fast:bool=True, # search on a faster twin (in low precision where the attack has noise), judge on the model
+             fast:bool=True, # search on a faster twin (in low precision for noise), judge on the model
              progress:bool=True, # a progress bar, when this is a terminal
              keep_examples:bool=False, # keep the returned images in `.examples`
              threads:int=1 # batches attacked at the same time; on a CPU, and for networks that do not mind
@@ -297,7 +305,8 @@ def evaluate(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given bac
 
     `x` holds images (N, …) in [0,1], float32 or float64; `y` their classes (N,), int64 from 0 to K-1;
     `model` is a module from images (B, …) to logits (B, K). `attacks` is a list such as
-    [PGD("linf", 8/255), SecondOrder("l2", 0.5)], or a dict from names to attacks; sizes are in units of [0,1].
+    [PGD("linf", 8/255), SecondOrder("l2", 0.5)], or a dict from names to attacks;
+    sizes are in units of [0,1].
     """
     attacks = named(attacks)
     _check(x, batch_size, threads, attacks)
@@ -312,11 +321,13 @@ def evaluate(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given bac
         size = batch_size if threads == 1 else min(batch_size, -(-len(x)//(2*threads)))
         def one(job):
             (first, name), attack = job, attacks[job[1]]
+            twin = twins[getattr(attack, "noisy", False)]
             with seeded(_stream(seeds[first], name)) if threads == 1 else nullcontext():
-                return _judged(name, attack, model, twins[getattr(attack, "noisy", False)], *part(first, size), first, batch_size)
+                return _judged(name, attack, model, twin, *part(first, size), first, batch_size)
         jobs = [(first, name) for first in range(0, len(x), size) for name in attacks]
         with _side_by_side({model, *twins.values()}, threads) if threads > 1 else nullcontext(map) as each:
-            done = list(tqdm(each(one, jobs), "evaluate", len(jobs), disable=None if progress else True, leave=False))
+            hidden = None if progress else True
+            done = list(tqdm(each(one, jobs), "evaluate", len(jobs), disable=hidden, leave=False))
     return _collect(done, list(attacks), keep_examples)
 
 # %% ../nbs/07_evaluation.ipynb #9fb6a18f

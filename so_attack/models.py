@@ -95,13 +95,16 @@ def check_batch(x:Tensor, # (B, …) images, float32 or float64
         instead = _TENSORS.get(type(x).__name__, "images and labels as two tensors")
         raise ValueError(f"x must be a tensor of images, not {type(x).__name__}: pass {instead}.")
     if not x.is_floating_point():
-        raise ValueError(f"x must hold floating-point pixels, not {x.dtype}: convert with x.float()/255 if it holds bytes.")
+        raise ValueError(f"x must hold floating-point pixels, not {x.dtype}: "
+                         "convert with x.float()/255 if it holds bytes.")
     if x.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"x must be float32 or float64, not {x.dtype}, in which a ball cannot be kept: "
                          f"pass x.float(); the model may compute in {x.dtype} all the same.")
     if x.ndim < 2:
-        raise ValueError(f"x must be a batch (B, …), not of shape {tuple(x.shape)}: add a batch dimension with x[None].")
-    if not x.numel(): raise ValueError(f"x holds no images, its shape is {tuple(x.shape)}: give at least one.")
+        raise ValueError(f"x must be a batch (B, …), not of shape {tuple(x.shape)}: "
+                         "add a batch dimension with x[None].")
+    if not x.numel():
+        raise ValueError(f"x holds no images, its shape is {tuple(x.shape)}: give at least one.")
     if not torch.isfinite(x).all():
         broken = "NaN" if torch.isnan(x).any() else "infinite numbers"
         raise ValueError(f"x contains {broken}: remove those samples first.")
@@ -125,10 +128,13 @@ def check_labels(x:Tensor, # (B, …) images
                 ) -> None:
     "ValueError, in one sentence with its remedy, unless y holds one class number for each image."
     if not isinstance(y, Tensor):
-        raise ValueError(f"y must be a tensor of class numbers, not {type(y).__name__}: pass torch.as_tensor(y).long().")
-    if y.dtype != torch.int64: raise ValueError(f"y must hold int64 class numbers, not {y.dtype}: convert with y.long().")
+        raise ValueError(f"y must be a tensor of class numbers, not {type(y).__name__}: "
+                         "pass torch.as_tensor(y).long().")
+    if y.dtype != torch.int64:
+        raise ValueError(f"y must hold int64 class numbers, not {y.dtype}: convert with y.long().")
     if y.shape != x.shape[:1]:
-        raise ValueError(f"y must have one label a sample, shape ({len(x)},), not {tuple(y.shape)}: {_one_each(x, y)}.")
+        raise ValueError(f"y must have one label a sample, shape ({len(x)},), not {tuple(y.shape)}: "
+                         f"{_one_each(x, y)}.")
     if y.min() < 0 or (classes and y.max() >= classes):
         bound = classes - 1 if classes else "K-1"
         raise ValueError(f"y must lie in 0…{bound} but spans {y.min().item()}…{y.max().item()}: "
@@ -192,14 +198,16 @@ def _row_each(z, n):
         remedy += " (so_attack.sources.as_classifier does)" if has_logits else ""
         raise ValueError(f"the model must return logits of shape ({n}, K) with K ≥ 2, not {shape}: {remedy}.")
     if not z.is_floating_point():
-        raise ValueError(f"the model returns {z.dtype} and no logits: return the scores of all classes, and not the class.")
+        raise ValueError(f"the model returns {z.dtype} and no logits: "
+                         "return the scores of all classes, and not the class.")
     return z
 
 # %% ../nbs/02_models.ipynb #why-not-code
 def _cannot_answer(model, x, error):
     own, where = precision(model), next((p.device for p in model.parameters()), x.device)
     if own != x.dtype and "type" in str(error): return _other_precision(own, x.dtype)
-    if where != x.device: return f"the model is on {where} and the images are on {x.device}: pass x.to({str(where)!r})."
+    if where != x.device:
+        return f"the model is on {where} and the images are on {x.device}: pass x.to({str(where)!r})."
     return _other_shape(x, error)
 
 def _other_precision(own, given):
@@ -208,21 +216,27 @@ def _other_precision(own, given):
     return f"the model computes in {own} and cannot answer for images in {given}: {remedy}."
 
 def _other_shape(x, error):
-    remedy = _remedy(error, "give it images of the shape that it was made for, or mend its forward, which must take any number of them")
-    return f"the model cannot answer for {len(x)} images of shape {tuple(x.shape[1:])} ({type(error).__name__}: {_line(error)}): {remedy}."
+    remedy = _remedy(error, "give it images of the shape that it was made for, or mend its forward, "
+                            "which must take any number of them")
+    return (f"the model cannot answer for {len(x)} images of shape {tuple(x.shape[1:])} "
+            f"({type(error).__name__}: {_line(error)}): {remedy}.")
 
 def _no_gradient(error):
     remedy = _remedy(error, "mend its forward, so that torch.autograd.grad can go through it")
-    return f"the model answers, but its gradient cannot be taken ({type(error).__name__}: {_line(error)}): {remedy}."
+    return ("the model answers, but its gradient cannot be taken "
+            f"({type(error).__name__}: {_line(error)}): {remedy}.")
 
-_REMEDIES = {"use_reentrant": "use torch.utils.checkpoint with use_reentrant=False",
-             "checkpointing is not compatible": "use torch.utils.checkpoint with use_reentrant=False",
-             "inference tensor": "build it outside of torch.inference_mode(), and have none in its forward",
-             "inplace": "let this layer not work in place (inplace=False), or on a clone",
-             "does not require grad": "where its forward takes a gradient itself, do that inside of torch.enable_grad()",
-             "numpy()": "use x.detach().numpy() in its forward, or better torch alone, since nothing can be climbed through numpy"}
+_REMEDIES = {                                                  # by what torch says
+    "use_reentrant": "use torch.utils.checkpoint with use_reentrant=False",
+    "checkpointing is not compatible": "use torch.utils.checkpoint with use_reentrant=False",
+    "inference tensor": "build it outside of torch.inference_mode(), and have none in its forward",
+    "inplace": "let this layer not work in place (inplace=False), or on a clone",
+    "does not require grad": "where its forward takes a gradient itself, do so inside of torch.enable_grad()",
+    "numpy()": "use x.detach().numpy() in its forward, or better torch alone, as numpy has no gradient"}
 
-def _remedy(error, otherwise): return next((r for words, r in _REMEDIES.items() if words in str(error).lower()), otherwise)
+def _remedy(error, otherwise):
+    return next((r for words, r in _REMEDIES.items() if words in str(error).lower()), otherwise)
+
 def _line(error): return " ".join(str(error).split())[:160]
 
 # %% ../nbs/02_models.ipynb #untouched-code
@@ -230,7 +244,8 @@ def check_model(model # what was given as the model
                ) -> None:
     "ValueError unless it is a module."
     if not isinstance(model, nn.Module):
-        raise ValueError(f"the model must be a torch.nn.Module, not {type(model).__name__}: wrap a function into a module.")
+        raise ValueError(f"the model must be a torch.nn.Module, not {type(model).__name__}: "
+                         "wrap a function into a module.")
 
 def check_untouched(given:Tensor, # (B, …) what the model was given, afterwards
                     x:Tensor # (B, …) the same images, kept
@@ -251,8 +266,9 @@ def check_size(threat, # has .norm and .eps: a Threat or an attack
     widest = NORMS[parse_norm(threat.norm)].length(torch.ones_like(x[:1])).item()
     if threat.eps <= widest*(1 + 1e-6): return
     instead = f"eps = {threat.eps:g}/255" if threat.eps/255 <= widest else "a smaller eps"
-    raise ValueError(f"eps = {threat.eps:g} in {threat.norm} is wider than the box: no two images of {x[0].numel()} pixel values "
-                     f"in [0,1] are farther apart than {widest:.4g}, did you mean {instead}?")
+    raise ValueError(f"eps = {threat.eps:g} in {threat.norm} is wider than the box: no two images of "
+                     f"{x[0].numel()} pixel values in [0,1] are farther apart than {widest:.4g}, "
+                     f"did you mean {instead}?")
 
 # %% ../nbs/02_models.ipynb #sound-code
 def sound(z:Tensor # (B, K) logits
@@ -267,7 +283,9 @@ def input_gradient(model:nn.Module, # maps (B,…) to (B,K) logits; or a functio
                    loss, # (z, y) -> (B,) loss of each sample
                    rows:int | None=None # most images in one pass; None: all
                   ) -> tuple[Tensor, Tensor, Tensor]: # gradient (B,…), loss (B,), logits (B,K)
-    "∇ₓL for each sample; zero where the logits do not depend on x. Losses are summed, so that no sample's gradient depends on the batch."
+    """∇ₓL for each sample; zero where the logits do not depend on x.
+
+    Losses are summed, so that no sample's gradient depends on the batch."""
     parts = _pieces(x, rows)
     labels = [y] if len(parts) == 1 else [None]*len(parts) if y is None else _pieces(y, rows)
     found = [_gradient(model, *part, loss) for part in zip(parts, labels, strict=True)]
@@ -279,7 +297,7 @@ def _gradient(model, x, y, loss):
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         given = x.clone()
-        given.retain_grad()                                    # for models that take a gradient themselves, with backward()
+        given.retain_grad()                                    # for models that call backward() themselves
         z = _answer(model, x, given) if isinstance(model, nn.Module) else model(given)
         each = loss(z, y)
         try: g, = torch.autograd.grad(each.sum(), x, allow_unused=True) if each.requires_grad else (None,)
@@ -317,7 +335,9 @@ def flushing():
 @contextmanager
 def seeded(seed:int # where the random numbers begin
           ):
-    "Inside the block, torch (CPU, and CUDA where it is in use), numpy and Python draw as `seed` says; afterwards as if nothing had been drawn."
+    """Inside the block, torch, numpy and Python draw as `seed` says; afterwards as if nothing had been drawn.
+
+    Of torch, the generators of the CPU, and of CUDA where it is in use."""
     cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     python, legacy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=list(cuda)):
@@ -430,16 +450,16 @@ def fast_twin(model:nn.Module, # the model to be attacked
 # %% ../nbs/02_models.ipynb #two-twins-code
 def fast_twins(model:nn.Module, # the model to be attacked
                x:Tensor, # (B, …) images on which all must agree
-               dtype:torch.dtype | None=None, # of the twin for noise; None: `low_precision` of the model's device
+               dtype:torch.dtype | None=None, # of the first; None: `low_precision` of the model's device
                rows:int | None=None # most images in one pass; None: all
               ) -> dict: # True: to be searched with noise, False: without
-    "Two faster models: in low precision for attacks with noise, in the model's own precision for attacks without."
+    "Two faster models: in low precision for attacks with noise, in the model's own for attacks without."
     low, own = fast_twin(model, x, dtype=dtype, rows=rows), precision(model)
     close = low if getattr(low, "dtype", None) == own else fast_twin(model, x, dtype=own, rows=rows)
     return {True: low, False: close}
 
 # %% ../nbs/02_models.ipynb #b5ac5272
-_REPO = f"https://raw.githubusercontent.com/so-attack/so_attack/v{__version__}/zoo/"       # as it was when this version was made
+_REPO = f"https://raw.githubusercontent.com/so-attack/so_attack/v{__version__}/zoo/"           # this version's
 _OFFICIAL = {"trades-linf-official": {
     "file": "trades_mnist_smallcnn.pt", "network": "SmallCNN",
     "sha256": "5b99888064f692047d5592b38df2dde126aa1b991a26c6aad683ce709634bea0",
@@ -477,22 +497,27 @@ def model_file(name:str, # a name from `model_names()`
     official = name in _OFFICIAL
     entry, folder = (_OFFICIAL[name], cache_home()) if official else (_zoo_entry(name), cache_home()/"zoo")
     url = entry["url"] if official else _REPO + entry["file"]
-    path = next((p for p in (zoo_dir()/entry["file"], folder/entry["file"]) if p.exists()), folder/entry["file"])
+    places = zoo_dir()/entry["file"], folder/entry["file"]
+    path = next((p for p in places if p.exists()), places[1])
     if not path.exists() and download: _download(url, path)
     if not path.exists(): raise ModelMissing(f"{name} is not at hand: {_by_hand(url, path)}.")
     if sha256_of(path) != entry["sha256"]:
-        raise ModelMissing(f"{path.name} is not the published file of {name} (its sha256 differs): delete it and load the model again.")
+        raise ModelMissing(f"{path.name} is not the published file of {name} (its sha256 differs): "
+                           "delete it and load the model again.")
     return path
 
 # %% ../nbs/02_models.ipynb #files-code
 def _zoo_entry(name):
     manifest = zoo_manifest()
     if not manifest:
-        raise ModelMissing("this installation has no list of its networks (zoo/manifest.json): install so_attack again.")
-    if name not in manifest: raise ValueError(f"unknown model {name!r}: the names are {', '.join(model_names())}.")
+        raise ModelMissing("this installation has no list of its networks (zoo/manifest.json): "
+                           "install so_attack again.")
+    if name not in manifest:
+        raise ValueError(f"unknown model {name!r}: the names are {', '.join(model_names())}.")
     file = manifest[name]["file"]
     if file in ("", ".", "..") or not PurePosixPath(file).name == PureWindowsPath(file).name == file:
-        raise ModelMissing(f"the manifest says that {name} is in {file!r}, which is no bare file name: install so_attack again.")
+        raise ModelMissing(f"the manifest says that {name} is in {file!r}, which is no bare file name: "
+                           "install so_attack again.")
     return manifest[name]
 
 def _download(url, path):
@@ -500,7 +525,8 @@ def _download(url, path):
     if watched := sys.stderr.isatty(): print(f"{path.name}, from {url}", file=sys.stderr)
     try: torch.hub.download_url_to_file(url, str(path), progress=watched)
     except OSError as e:
-        raise ModelMissing(f"{path.name} could not be downloaded ({type(e).__name__}): {_by_hand(url, path)}.") from None
+        why = type(e).__name__
+        raise ModelMissing(f"{path.name} could not be downloaded ({why}): {_by_hand(url, path)}.") from None
 
 def _by_hand(url, path):
     named, short = os.environ.get("SO_ATTACK_HOME"), str(cache_home()).replace(str(Path.home()), "~")
