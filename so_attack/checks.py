@@ -339,7 +339,7 @@ def ceilings(x, # (N, …) images in [0,1]: a tensor, or something of which slic
     robust = dict.fromkeys(map(str, plan.threats), 0)
     for i in range(0, len(y), step):
         images, labels = x[i:i + step].cpu(), y[i:i + step].cpu()
-        for t in plan.threats: robust[str(t)] += ceiling(images, labels, t).robust if len(labels) > 1 else 1
+        for t in plan.threats: robust[str(t)] += ceiling(images, labels, t).robust
     return {t: 100*k/len(y) for t, k in robust.items()}
 
 # %% ../nbs/17_checks.ipynb #ceiling-check
@@ -351,8 +351,11 @@ def check_ceiling(ledger, # DataFrame, one row an image, threat and attack
     n = ledger["sample"].nunique()
     above = {t: 100*len(survivors(ledger, [t], ["pgd", "so"]))/n - cap for t, cap in caps.items()}
     t = max(above, key=lambda k: above[k])
-    words = f"{t}: the robust accuracy is {above[t]:.1f} points above {caps[t]:.1f} %, which no classifier can pass, since classes lie closer together than 2ε." if above[t] > 0 else \
-        f"No classifier can be above {min(caps.values()):.1f} % in the hardest of these threats, by the distances between classes; no number here is."
+    words = (f"{t}: the robust accuracy is {above[t]:.1f} points above {caps[t]:.1f} %, which no classifier can pass, "
+             "since classes lie closer together than 2ε.")
+    if above[t] < 1e-9:
+        words = (f"No classifier can be above {min(caps.values()):.1f} % in the hardest of these threats, "
+                 "by the distances between classes; no number here is.")
     return graded("ceiling", max(above[t], 0.), words, *_budget(plan), 1e-9)
 
 # %% ../nbs/17_checks.ipynb #4d069ab5
