@@ -270,12 +270,17 @@ def check_verdicts(ledger, # DataFrame, one row an image, threat and attack
     "Do the verdicts hold: rounded, asked again, and before other attacks?"
     wrong = ledger["sample"][(ledger.attack == "natural") & (ledger.verdict != "robust")]
     rows = ledger[(ledger.attack != "natural") & ~ledger["sample"].isin(wrong)]
-    rounding, repeat = (_percent((~rows[column]).sum(), len(rows)) for column in ("rounded", "repeat"))
+    rounding, repeat = (_changed(rows, column, plan.others) for column in ("rounded", "repeat"))
     checks = [graded("rounding", rounding, f"{rounding:.3g} % of the verdicts change when the image is rounded to 8 bits.",
                      "", "report.ledger.groupby(['threat', 'attack']).rounded.mean()", 10),
               graded("repeat", repeat, f"{repeat:.3g} % of the verdicts change when the model is asked again.",
                      *_averaged(plan), .5, 5)]
     return checks + (check_others(ledger, rows, plan) if plan.others else [])
+
+def _changed(rows, same, others): # in percent
+    "Verdicts that change, among our attacks or among the others: whichever is more, so that neither dilutes the other."
+    theirs = rows.attack.isin(others)
+    return max(_percent((~part[same]).sum(), len(part)) for part in (rows[~theirs], rows[theirs]))
 
 # %% ../nbs/17_checks.ipynb #others-code
 def check_others(ledger, # DataFrame, one row an image, threat and attack
