@@ -270,10 +270,17 @@ def check_verdicts(ledger, # DataFrame, one row an image, threat and attack
     "Do the verdicts hold: rounded, asked again, and before other attacks?"
     wrong = ledger["sample"][(ledger.attack == "natural") & (ledger.verdict != "robust")]
     rows = ledger[(ledger.attack != "natural") & ~ledger["sample"].isin(wrong)]
-    rounding, repeat = _percent((~rows.rounded).sum(), len(rows)), _percent((~rows.repeat).sum(), len(rows))
-    checks = [graded("rounding", rounding, f"{rounding:.3g} % of the verdicts change when the image is rounded to 8 bits.", "", "report.ledger.groupby(['threat', 'attack']).rounded.mean()", 10),
-              graded("repeat", repeat, f"{repeat:.3g} % of the verdicts change when the model is asked again.", *_averaged(plan), .5, 5)]
+    rounding, repeat = (_changed(rows, column, plan.others) for column in ("rounded", "repeat"))
+    checks = [graded("rounding", rounding, f"{rounding:.3g} % of the verdicts change when the image is rounded to 8 bits.",
+                     "", "report.ledger.groupby(['threat', 'attack']).rounded.mean()", 10),
+              graded("repeat", repeat, f"{repeat:.3g} % of the verdicts change when the model is asked again.",
+                     *_averaged(plan), .5, 5)]
     return checks + (check_others(ledger, rows, plan) if plan.others else [])
+
+def _changed(rows, same, others): # in percent
+    "Verdicts that change, among our attacks or among the others: whichever is more, so that neither dilutes the other."
+    theirs = rows.attack.isin(others)
+    return max(_percent((~part[same]).sum(), len(part)) for part in (rows[~theirs], rows[theirs]))
 
 # %% ../nbs/17_checks.ipynb #others-code
 def check_others(ledger, # DataFrame, one row an image, threat and attack
@@ -281,12 +288,14 @@ def check_others(ledger, # DataFrame, one row an image, threat and attack
                  plan # its others, and for the advice
                 ) -> list[Check]: # second opinion, outside
     "What other attacks found that ours did not, and whether they kept to the rules."
-    ours, all_ = survivors(ledger, attacks=["pgd", "so"]), survivors(ledger)
-    missed = _percent(len(ours) - len(all_), ledger["sample"].nunique())
-    theirs = rows[rows.attack.isin(plan.others)]
+    broke = len(survivors(ledger, attacks=["pgd", "so"])) - len(survivors(ledger))
+    missed = _percent(broke, ledger["sample"].nunique())
+    theirs, names = rows[rows.attack.isin(plan.others)], ", ".join(plan.others)
     out = _percent(theirs.outside.sum(), len(theirs))
-    return [graded("second opinion", missed, f"{', '.join(plan.others)} broke {len(ours) - len(all_)} images ({missed:.3g} %) that our attacks left.", *_budget(plan), 1),
-            graded("outside", out, f"{out:.3g} % of the images from {', '.join(plan.others)} lay outside the ball or the box, and were brought back before the verdict.", "", "report.ledger[report.ledger.outside]", 5)]
+    return [graded("second opinion", missed, f"{names} broke {broke} images ({missed:.3g} %) that our attacks left.",
+                   *_budget(plan), 1),
+            graded("outside", out, f"{out:.3g} % of the images from {names} lay outside the ball or the box, "
+                   "and were brought back before the verdict.", "", "report.ledger[report.ledger.outside]", 5)]
 
 # %% ../nbs/17_checks.ipynb #291fb943
 def curves(more, # DataFrame, what `more_rows` made
@@ -296,13 +305,17 @@ def curves(more, # DataFrame, what `more_rows` made
     "Robust accuracy over ε, on the first few images."
     import pandas as pd
     rows = more[more.attack.isin(attacks)]
-    left = rows.assign(robust=rows.verdict == "robust").groupby(["threat", "sample"], sort=False).robust.all().groupby("threat", sort=False).sum()
-    parsed = [(Threat.parse(t), k) for t, k in left.items()]
-    return pd.DataFrame([{"norm": t.norm, "eps": t.eps, "accuracy": 100*k/m} for t, k in parsed], columns=["norm", "eps", "accuracy"])
+    robust = rows.assign(robust=rows.verdict == "robust").groupby(["threat", "sample"], sort=False).robust.all()
+    left = {Threat.parse(t): k for t, k in robust.groupby("threat", sort=False).sum().items()}
+    points = [{"norm": t.norm, "eps": t.eps, "accuracy": 100*k/m} for t, k in left.items()]
+    return pd.DataFrame(points, columns=["norm", "eps", "accuracy"])
 
-def _rise(c): # of one norm's curve: points, from the lowest so far, in words
-    ends = [(b.accuracy - (a := min(c[:i], key=lambda r: r.accuracy)).accuracy, f"from {a.norm}:{a.eps:g} to {b.norm}:{b.eps:g}") for i, b in enumerate(c) if i]
-    return max(ends, key=lambda r: r[0], default=(0., ""))
+def _rise(curve): # of one norm, smallest eps first: points, from the lowest so far, in words
+    rises, lowest = [(0., "")], None
+    for c in curve:
+        if lowest: rises.append((c.accuracy - lowest.accuracy, f"from {c.norm}:{lowest.eps:g} to {c.norm}:{c.eps:g}"))
+        if not lowest or c.accuracy < lowest.accuracy: lowest = c
+    return max(rises, key=lambda r: r[0])
 
 # %% ../nbs/17_checks.ipynb #sizes-code
 def check_sizes(more, # DataFrame, what `more_rows` made
@@ -310,12 +323,16 @@ def check_sizes(more, # DataFrame, what `more_rows` made
                 plan:Plan # for the advice
                ) -> list[Check]: # sizes (points), steps (percent)
     "Does a larger ε do less; do more steps do more?"
-    rise, ends = max((_rise(list(c.itertuples())) for _, c in curves(more, m).groupby("norm")), key=lambda r: r[0], default=(0., ""))
-    words = f"Robust accuracy rises by {rise:.1f} points {ends}, where it cannot." if rise > 0 else "Robust accuracy falls as ε grows, as it must."
+    rises = [_rise(curve.itertuples()) for _, curve in curves(more, m).groupby("norm")]
+    rise, ends = max(rises, key=lambda r: r[0], default=(0., ""))
+    words = f"Robust accuracy rises by {rise:.1f} points {ends}, where it cannot." if rise > 0 else \
+        "Robust accuracy falls as ε grows, as it must."
     count = more[(more.attack == "more") & (more.verdict == "fooled")].groupby("threat").size()
     gain, where = (_percent(count.max(), m), count.idxmax()) if len(count) else (0., "any threat")
     many = max(5, 200/m)*.999                                                     # one image may be luck
-    return [graded("sizes", max(rise, 0.), words, *_budget(plan), many), graded("steps", gain, f"Twice the steps break {gain:.3g} % more of the first {m} images in {where}.", *_budget(plan), many)]
+    return [graded("sizes", rise, words, *_budget(plan), many),
+            graded("steps", gain, f"Twice the steps break {gain:.3g} % more of the first {m} images in {where}.",
+                   *_budget(plan), many)]
 
 # %% ../nbs/17_checks.ipynb #92a4a619
 def ceilings(x, # (N, …) images in [0,1]: a tensor, or something of which slices are tensors
@@ -327,7 +344,7 @@ def ceilings(x, # (N, …) images in [0,1]: a tensor, or something of which slic
     robust = dict.fromkeys(map(str, plan.threats), 0)
     for i in range(0, len(y), step):
         images, labels = x[i:i + step].cpu(), y[i:i + step].cpu()
-        for t in plan.threats: robust[str(t)] += ceiling(images, labels, t).robust if len(labels) > 1 else 1
+        for t in plan.threats: robust[str(t)] += ceiling(images, labels, t).robust
     return {t: 100*k/len(y) for t, k in robust.items()}
 
 # %% ../nbs/17_checks.ipynb #ceiling-check
@@ -339,8 +356,11 @@ def check_ceiling(ledger, # DataFrame, one row an image, threat and attack
     n = ledger["sample"].nunique()
     above = {t: 100*len(survivors(ledger, [t], ["pgd", "so"]))/n - cap for t, cap in caps.items()}
     t = max(above, key=lambda k: above[k])
-    words = f"{t}: the robust accuracy is {above[t]:.1f} points above {caps[t]:.1f} %, which no classifier can pass, since classes lie closer together than 2ε." if above[t] > 0 else \
-        f"No classifier can be above {min(caps.values()):.1f} % in the hardest of these threats, by the distances between classes; no number here is."
+    words = (f"{t}: the robust accuracy is {above[t]:.1f} points above {caps[t]:.1f} %, which no classifier can pass, "
+             "since classes lie closer together than 2ε.")
+    if above[t] < 1e-9:
+        words = (f"No classifier can be above {min(caps.values()):.1f} % in the hardest of these threats, "
+                 "by the distances between classes; no number here is.")
     return graded("ceiling", max(above[t], 0.), words, *_budget(plan), 1e-9)
 
 # %% ../nbs/17_checks.ipynb #4d069ab5
