@@ -584,8 +584,9 @@ def _file(where, spec):
         with _as_script(path): loader.exec_module(module)
     except (Exception, SystemExit) as e:
         del sys.modules[name]
-        name = shown(where)
-        raise ValueError(f"{name} {_went_wrong(e)}: repair it until `python {name}` runs.") from None
+        remedy = f"repair it until `python {shown(where)}` runs"
+        if isinstance(e, SystemExit): remedy = "put what ends it under `if __name__ == \"__main__\"`"
+        raise ValueError(f"{shown(where)} {_went_wrong(e)}: {remedy}.") from None
     return module
 
 def _package_of(path):
@@ -612,9 +613,7 @@ def _as_script(path):
     finally: sys.argv = before
 
 def _went_wrong(error):
-    if isinstance(error, SystemExit):
-        return (f"ended the program (SystemExit: {_line(error)}) instead of making a model; "
-                "what does so belongs under `if __name__ == \"__main__\"`")
+    if isinstance(error, SystemExit): return f"raised SystemExit ({_line(error)}), which would end the program"
     return f"raised {type(error).__name__} ({re.sub(r'_folder_[0-9a-f]{8}(_[0-9]+)?[.]', '', _line(error))})"
 
 def _package(where, spec):
