@@ -1,14 +1,14 @@
 """Break one exported line at a time, in its notebook and in its module, and see which tests notice.
 
-    python .ci/mutate.py --rooms norms,attacks --n 60   60 random mutations of two rooms: a table, the survivors
+    python .ci/mutate.py --rooms norms,attacks --n 60   60 random mutations: a table, the survivors
     python .ci/mutate.py --rooms norms --own            the owning notebook alone is asked
     python .ci/mutate.py --rooms norms --survivors      the survivors of the last run again, after new tests
 
 All of it happens in copies of the checkout in a temporary folder, which also keeps the results: a run that
 was stopped goes on. Mutants that no test can notice are listed, with the reason, in `.ci/equivalent.json`.
 
-The libraries for this (mutmut, cosmic-ray) mutate modules, while our tests run the cells of notebooks; and what
-they break (a string, an argument that becomes None) mostly ends in a TypeError, which says little about tests.
+The libraries for this (mutmut, cosmic-ray) mutate modules, while our tests run the cells of notebooks; and
+what they break (a string, an argument that becomes None) mostly ends in a TypeError: easily noticed.
 """
 import argparse, ast, hashlib, importlib, json, os, random, re, runpy, shutil, signal, subprocess, sys
 import tempfile, threading, time, traceback, warnings
@@ -35,11 +35,11 @@ ARITHMETIC = {
     ast.FloorDiv: ("//", "/"), ast.Mod: ("%", "//"), ast.BitAnd: ("&", "|"), ast.BitOr: ("|", "&"),
     ast.BitXor: ("^", "&"), ast.LShift: ("<<", ">>"), ast.RShift: (">>", "<<")}
 PAIRS = [
-    ("min", "max"), ("amin", "amax"), ("minimum", "maximum"), ("argmin", "argmax"), ("clamp_min", "clamp_max"),
-    ("all", "any"), ("sum", "mean"), ("zeros", "ones"), ("zeros_like", "ones_like"), ("floor", "ceil"),
-    ("cos", "sin"), ("isfinite", "isnan"), ("isinf", "isnan"), ("eval", "train"), ("startswith", "endswith"),
-    ("exp", "log"), ("median", "mean"), ("std", "var"), ("softmax", "log_softmax"), ("rand", "randn"),
-    ("sign", "abs")]
+    ("min", "max"), ("amin", "amax"), ("minimum", "maximum"), ("argmin", "argmax"), ("all", "any"),
+    ("clamp_min", "clamp_max"), ("sum", "mean"), ("zeros", "ones"), ("zeros_like", "ones_like"), ("cos", "sin"),
+    ("floor", "ceil"), ("isfinite", "isnan"), ("isinf", "isnan"), ("eval", "train"), ("exp", "log"),
+    ("median", "mean"), ("std", "var"), ("softmax", "log_softmax"), ("rand", "randn"), ("sign", "abs"),
+    ("startswith", "endswith")]
 OTHER_NAME = {a: b for pair in PAIRS for a, b in (pair, pair[::-1])}
 ALIKE = [{"model", "twin", "search", "judge"}, {"x", "x_adv"}, {"z", "z_adv"}, {"low", "high"}]
 DATA_METHODS = {"items", "keys", "values", "item", "tolist", "numpy", "split", "read_text", "read_bytes"}
@@ -334,7 +334,8 @@ class Checkout:
 
     def state(self, target):
         "What the result of an unmutated run of `target` depends on."
-        files = [self.root/name for name in (target, "conftest.py", "pytest.ini")] + sorted(self.lib.glob("*.py"))
+        files = [self.root/name for name in (target, "conftest.py", "pytest.ini")]
+        files += sorted(self.lib.glob("*.py"))
         parts = [p.read_bytes() for p in files if p.exists()]
         return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
@@ -448,7 +449,7 @@ def run_target(place, lib, target, watched, out):
 
 
 class Pool:
-    "Runs examinations, a few at a time: generators that yield (target, watched, limit), are sent the outcome."
+    "Runs examinations, a few at a time: generators that yield (target, watched, limit) and get the outcome."
 
     def __init__(self, checkout, folder, jobs):
         self.lib, self.context = checkout.lib.relative_to(checkout.root).as_posix(), get_context("fork")
@@ -608,8 +609,11 @@ class Results:
 
     def __init__(self, file):
         self.file = file
-        lines = file.read_text(encoding="utf8").splitlines() if file.exists() else []
-        self.known = {r["name"]: r for r in map(json.loads, lines)}
+        self.known = {}
+        for line in file.read_text(encoding="utf8").splitlines() if file.exists() else ():
+            with suppress(ValueError):  # a line cut off when the run was killed
+                result = json.loads(line)
+                self.known[result["name"]] = result
 
     def tell(self, result):
         self.known[result["name"]] = result
