@@ -10,12 +10,13 @@ was stopped goes on. Mutants that no test can notice are listed, with the reason
 The libraries for this (mutmut, cosmic-ray) mutate modules, while our tests run the cells of notebooks; and
 what they break (a string, an argument that becomes None) mostly ends in a TypeError: easily noticed.
 """
-import argparse, ast, hashlib, importlib, json, os, random, re, runpy, shutil, signal, subprocess, sys
-import tempfile, threading, time, traceback, warnings
+import argparse, ast, builtins, hashlib, importlib, json, os, random, re, runpy, shutil, signal, subprocess
+import sys, tempfile, time, traceback, warnings
 from collections import defaultdict
 from configparser import ConfigParser
 from contextlib import redirect_stdout, suppress
 from dataclasses import asdict, dataclass
+from importlib.machinery import PathFinder, SourceFileLoader
 from importlib.util import find_spec
 from multiprocessing import connection, get_context
 from pathlib import Path
@@ -36,11 +37,11 @@ ARITHMETIC = {
     ast.BitXor: ("^", "&"), ast.LShift: ("<<", ">>"), ast.RShift: (">>", "<<")}
 PAIRS = [
     ("min", "max"), ("amin", "amax"), ("minimum", "maximum"), ("argmin", "argmax"), ("all", "any"),
-    ("clamp_min", "clamp_max"), ("sum", "mean"), ("zeros", "ones"), ("zeros_like", "ones_like"), ("cos", "sin"),
-    ("floor", "ceil"), ("isfinite", "isnan"), ("isinf", "isnan"), ("eval", "train"), ("exp", "log"),
-    ("median", "mean"), ("std", "var"), ("softmax", "log_softmax"), ("rand", "randn"), ("sign", "abs"),
-    ("startswith", "endswith")]
-OTHER_NAME = {a: b for pair in PAIRS for a, b in (pair, pair[::-1])}
+    ("clamp_min", "clamp_max"), ("sum", "mean"), ("zeros", "ones"), ("zeros_like", "ones_like"),
+    ("cos", "sin"), ("floor", "ceil"), ("isfinite", "isnan"), ("isinf", "isnan"), ("eval", "train"),
+    ("exp", "log"), ("median", "mean"), ("std", "var"), ("softmax", "log_softmax"), ("rand", "randn"),
+    ("sign", "abs"), ("startswith", "endswith")]
+OTHER_NAME = {a: b for pair in PAIRS[::-1] for a, b in (pair, pair[::-1])}
 ALIKE = [{"model", "twin", "search", "judge"}, {"x", "x_adv"}, {"z", "z_adv"}, {"low", "high"}]
 DATA_METHODS = {"items", "keys", "values", "item", "tolist", "numpy", "split", "read_text", "read_bytes"}
 COSMETIC = {"print", "warn", "warning", "set_postfix", "set_description", "refresh"}
@@ -400,21 +401,63 @@ def preload(checkout):
 
 
 class Watch:
-    "A plugin of pytest: the first test that failed and why; with `lib`, which of its functions were called."
-
-    def __init__(self, lib=None):
-        self.lib, self.failed, self.error, self.called, self.starts = lib, None, None, set(), False
+    "A plugin of pytest: the first test that failed, and why."
+    failed = error = None
 
     def pytest_exception_interact(self, node, call, report):
         if self.failed is None and report.failed: self.failed, self.error = node.nodeid, call.excinfo.typename
 
-    def look(self, frame, event, arg):
-        code = frame.f_code
-        if event == "call" and code.co_filename.startswith(self.lib):
-            self.called.add((Path(code.co_filename).stem, getattr(code, "co_qualname", code.co_name)))
 
-    def audit(self, event, args):
-        if event in ("subprocess.Popen", "os.posix_spawn", "os.exec"): self.starts = True
+class Called(ast.NodeTransformer):
+    "Makes the functions of a module tell that they are called, the outermost ones and methods."
+
+    def __init__(self): self.classes = []
+
+    def visit_ClassDef(self, node):
+        self.classes.append(node.name)
+        self.generic_visit(node)
+        self.classes.pop()
+        return node
+
+    def visit_FunctionDef(self, node):
+        at = 1 if ast.get_docstring(node) is not None else 0
+        name = ".".join([*self.classes, node.name])
+        tell = ast.parse(f"__called__(__name__, {name!r})").body[0]
+        for part in ast.walk(tell): ast.copy_location(part, node.body[0])
+        node.body.insert(at, tell)
+        return node
+
+
+class TellingLoader(SourceFileLoader):
+    "Imports a module so that its functions tell; its file and its lines are as they were."
+
+    def source_to_code(self, data, path, *, _optimization=-1):
+        tree = Called().visit(ast.parse(data))
+        return compile(tree, path, "exec", dont_inherit=True, optimize=_optimization)
+
+
+class Telling(PathFinder):
+    "Finds the modules of the package `lib`, and has them tell."
+    lib = ""
+
+    @classmethod
+    def find_spec(cls, fullname, path=None, target=None):
+        if fullname.split(".")[0] != cls.lib: return None
+        spec = super().find_spec(fullname, path, target)
+        if spec and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = TellingLoader(fullname, spec.origin)
+        return spec
+
+
+def look(lib):
+    "From now on: which functions of the package are called, and whether processes are started."
+    called, starts = set(), []
+    builtins.__called__ = lambda module, function: called.add((module.split(".")[-1], function))
+    Telling.lib = lib
+    sys.meta_path.insert(0, Telling)
+    processes = ("subprocess.Popen", "os.posix_spawn", "os.exec")
+    sys.addaudithook(lambda event, args: starts.append(event) if event in processes else None)
+    return called, starts
 
 
 def run_target(place, lib, target, watched, out):
@@ -430,11 +473,8 @@ def run_target(place, lib, target, watched, out):
     os.chdir(place)
     sys.path.insert(0, str(place))
     import pytest
-    watch = Watch(str(place/lib) + os.sep)
-    if watched:
-        sys.addaudithook(watch.audit)
-        threading.settrace(watch.look)
-        sys.settrace(watch.look)
+    watch = Watch()
+    called, starts = look(lib) if watched else ((), ())
     options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "--tb=short",
                "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # plugins are in memory already
     if find_spec("hypothesis"): options.append("--hypothesis-seed=0")
@@ -442,9 +482,8 @@ def run_target(place, lib, target, watched, out):
     except BaseException as e:
         code, watch.error = 3, type(e).__name__
         traceback.print_exc()
-    sys.settrace(None)
-    called = sorted(watch.called)
-    out.send(dict(code=code, failed=watch.failed, error=watch.error, called=called, starts=watch.starts))
+    seen = dict(failed=watch.failed, error=watch.error, called=sorted(called), starts=bool(starts))
+    out.send(dict(seen, code=code))
     os._exit(0)  # nothing that a test left behind holds this up
 
 
