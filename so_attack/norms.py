@@ -137,7 +137,8 @@ def parse_norm(norm # "linf", "l2", or another spelling: "Linf", inf, "L2", 2
               ) -> str: # "linf" or "l2"
     "The norm's one name in this library; ValueError for a norm that is not there."
     if not isinstance(norm, (str, int, float)):
-        raise ValueError(f"a norm is text or a number, not {type(norm).__name__}: write one of {', '.join(NORMS)}.")
+        kind = type(norm).__name__
+        raise ValueError(f"a norm is text or a number, not {kind}: write one of {', '.join(NORMS)}.")
     key = str(norm).strip().lower().replace("_", "").replace("-", "")
     name = _SPELLINGS.get(key, key)
     if name not in NORMS: raise ValueError(f"unknown norm {norm!r}: write one of {', '.join(NORMS)}.")
@@ -166,7 +167,9 @@ class Threat:
         object.__setattr__(self, "norm", parse_norm(self.norm))
         object.__setattr__(self, "eps", check_eps(self.eps))
         if self.norm == "linf" and self.eps > 1:
-            raise ValueError(f"eps = {self.eps:g} covers the whole box: pixels lie in [0,1], did you mean {self.eps:g}/255?")
+            said = f"{self.eps:g}"
+            why = f"eps = {said} covers the whole box: pixels lie in [0,1]"
+            raise ValueError(f"{why}, did you mean {said}/255?")
 
     @classmethod
     def parse(cls, text:str # e.g. "l2:2.0" or "Linf:8/255"
@@ -175,8 +178,8 @@ class Threat:
         norm, colon, eps = str(text).partition(":")
         try: known, size = parse_norm(norm), check_eps(eps)
         except ValueError as e:
-            reason = str(e).rstrip(".")
-            raise ValueError(f"cannot read the threat {text!r} ({reason}): write NORM:EPS, for example l2:2 or linf:0.3.") from None
+            what = f"cannot read the threat {text!r} ({str(e).rstrip('.')})"
+            raise ValueError(f"{what}: write NORM:EPS, for example l2:2 or linf:0.3.") from None
         return cls(known, size)
 
     def __str__(self): return f"{self.norm}:{self.eps:g}"
