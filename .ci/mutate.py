@@ -10,8 +10,8 @@ was stopped goes on. Mutants that no test can notice are listed, with the reason
 The libraries for this (mutmut, cosmic-ray) mutate modules, while our tests run the cells of notebooks; and
 what they break (a string, an argument that becomes None) mostly ends in a TypeError: easily noticed.
 """
-import argparse, ast, builtins, hashlib, importlib, json, os, random, re, runpy, shutil, signal, subprocess
-import sys, tempfile, time, traceback, warnings
+import argparse, ast, builtins, hashlib, importlib, json, math, os, random, re, resource, runpy, shutil
+import signal, subprocess, sys, tempfile, time, traceback, warnings
 from collections import defaultdict
 from configparser import ConfigParser
 from contextlib import redirect_stdout, suppress
@@ -460,9 +460,12 @@ def look(lib):
     return called, starts
 
 
-def run_target(place, lib, target, watched, out):
-    "In a child: pytest on one notebook or file of the copy `place` until something fails; sends what it saw."
+def run_target(place, lib, target, cpu, out):
+    """In a child: pytest on a notebook or file of the copy `place` until something fails; sends what it saw.
+
+    After `cpu` seconds of work it is killed; None: it works as long as it likes, and tells what it calls."""
     os.setsid()
+    if cpu: resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(cpu), math.ceil(cpu) + 5))
     log = os.open(str(place.parent/f"{place.name}.log"), os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     for stream in (1, 2): os.dup2(log, stream)
     temporary = place.parent/f"{place.name}-tmp"
@@ -474,7 +477,7 @@ def run_target(place, lib, target, watched, out):
     sys.path.insert(0, str(place))
     import pytest
     watch = Watch()
-    called, starts = look(lib) if watched else ((), ())
+    called, starts = ((), ()) if cpu else look(lib)
     options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "--tb=short",
                "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # plugins are in memory already
     if find_spec("hypothesis"): options.append("--hypothesis-seed=0")
@@ -482,13 +485,15 @@ def run_target(place, lib, target, watched, out):
     except BaseException as e:
         code, watch.error = 3, type(e).__name__
         traceback.print_exc()
-    seen = dict(failed=watch.failed, error=watch.error, called=sorted(called), starts=bool(starts))
-    out.send(dict(seen, code=code))
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    cpu = sum(u.ru_utime + u.ru_stime for u in used)
+    out.send(dict(code=code, failed=watch.failed, error=watch.error, called=sorted(called),
+                  starts=bool(starts), cpu=cpu))
     os._exit(0)  # nothing that a test left behind holds this up
 
 
 class Pool:
-    "Runs examinations, a few at a time: generators that yield (target, watched, limit) and get the outcome."
+    "Runs examinations, a few at a time: generators that yield (target, cpu, limit) and get the outcome."
 
     def __init__(self, checkout, folder, jobs):
         self.lib, self.context = checkout.lib.relative_to(checkout.root).as_posix(), get_context("fork")
@@ -497,10 +502,10 @@ class Pool:
 
     def start(self, place, examination, outcome=None):
         "Advance an examination to its next run; None where it is finished."
-        try: target, watched, limit = examination.send(outcome)
+        try: target, cpu, limit = examination.send(outcome)
         except StopIteration: return None
         here, there = self.context.Pipe(duplex=False)
-        child = self.context.Process(target=run_target, args=(place, self.lib, target, watched, there))
+        child = self.context.Process(target=run_target, args=(place, self.lib, target, cpu, there))
         child.start()
         there.close()
         began = time.monotonic()
@@ -508,12 +513,14 @@ class Pool:
 
     def outcome(self, run, hangs):
         "What the child said; a child that hangs, or that ends without a word, has noticed something."
-        error = "hangs" if hangs else "the process ended"
-        said = dict(code=9, failed=None, error=error, called=[], starts=False)
+        said = None
         with suppress(EOFError, OSError):
             if not hangs and run["pipe"].poll(): said = run["pipe"].recv()
+        if said is None and not hangs: run["child"].join(10)
+        hangs = hangs or run["child"].exitcode == -signal.SIGXCPU
         self.stop(run)
-        return {**said, "seconds": time.monotonic() - run["began"]}
+        error = "hangs" if hangs else "the process ended"
+        return said or dict(code=9, failed=None, error=error, called=[], starts=False, cpu=0.)
 
     def stop(self, run):
         for kill in (lambda: os.killpg(run["child"].pid, signal.SIGKILL), run["child"].kill):
@@ -548,7 +555,7 @@ class Pool:
 # ---- examinations ----
 
 class Measure:
-    "What every target does when nothing is broken: seconds, functions called; kept by the state of the code."
+    "What each target does when nothing is broken: its work, functions called; kept by the state of the code."
 
     def __init__(self, checkout, file):
         self.checkout, self.file = checkout, file
@@ -558,19 +565,21 @@ class Measure:
 
     def examine(self, target):
         def examination(place):
-            seen = yield target, True, 1800
+            seen = yield target, None, 3600
             passes = seen["code"] in (0, 5)
             called = sorted({f"{room}:{name}" for room, name in seen["called"]})
             self.known[target] = dict(state=self.checkout.state(target), passes=passes, called=called,
-                                      seconds=seen["seconds"], starts=seen["starts"])
+                                      cpu=seen["cpu"], starts=seen["starts"])
             self.file.write_text(json.dumps(self.known))
             fails = "" if passes else f"  fails as it is, and is left out: {seen['failed'] or seen['error']}"
-            print(f"{seen['seconds']:6.1f} s  {target}{fails}", flush=True)
+            print(f"{seen['cpu']:6.1f} s  {target}{fails}", flush=True)
         return examination
 
     def passes(self, target): return self.known[target]["passes"]
 
-    def limit(self, target): return 4*self.known[target]["seconds"] + 30
+    def limits(self, target):
+        "Seconds of work, and by the clock, after which a run is said to hang."
+        return 3*self.known[target]["cpu"] + 20, 30*self.known[target]["cpu"] + 200
 
     def users(self, mutation, owner):
         "Targets that call the mutated function (a line outside of functions: its room), cheapest first."
@@ -579,7 +588,7 @@ class Measure:
             exact = f"{mutation.room}:{mutation.function}" in known["called"]
             return exact or known["starts"] or not mutation.function and mutation.room in rooms
         found = [t for t, k in self.known.items() if t != owner and k["passes"] and uses(k)]
-        return sorted(found, key=lambda t: self.known[t]["seconds"])
+        return sorted(found, key=lambda t: self.known[t]["cpu"])
 
 
 def examiner(checkout, measure, mutation, own, tell):
@@ -591,7 +600,7 @@ def examiner(checkout, measure, mutation, own, tell):
         for name, text in texts.items(): (place/name).write_text(text, encoding="utf8")
         result, began = dict(asdict(mutation), name=mutation.name, by=None), time.monotonic()
         for target in [owner] + ([] if own else measure.users(mutation, owner)):
-            seen = yield target, False, measure.limit(target)
+            seen = yield target, *measure.limits(target)
             if seen["code"] in (0, 5): continue
             by = "owner" if target == owner else "rest"
             result.update(by=by, where=seen["failed"] or target, error=seen["error"])
@@ -636,7 +645,7 @@ def report(results):
         share = f"{100*(real - count[None])/real:.1f} %" if real else "—"
         print(line(room, len(them), *count.values(), share))
     hung = sum(r.get("error") == "hangs" for r in results)
-    print(f"{hung} noticed by the time they took: more than four times that of the unbroken run, and 30 s")
+    print(f"{hung} noticed by their time: over three times the work of the unbroken run and 20 s")
     for r in results:
         if r["by"] is not None: continue
         print(f"\nsurvives: {r['notebook']} [{r['cell']}] {r['function']} ({r['kind']})")
