@@ -579,7 +579,7 @@ class Measure:
 
     def limits(self, target):
         "Seconds of work, and by the clock, after which a run is said to hang."
-        return 3*self.known[target]["cpu"] + 20, 30*self.known[target]["cpu"] + 200
+        return 3*self.known[target]["cpu"] + 10, 30*self.known[target]["cpu"] + 200
 
     def users(self, mutation, owner):
         "Targets that call the mutated function (a line outside of functions: its room), cheapest first."
@@ -645,7 +645,7 @@ def report(results):
         share = f"{100*(real - count[None])/real:.1f} %" if real else "—"
         print(line(room, len(them), *count.values(), share))
     hung = sum(r.get("error") == "hangs" for r in results)
-    print(f"{hung} noticed by their time: over three times the work of the unbroken run and 20 s")
+    print(f"{hung} noticed by their time: over three times the work of the unbroken run and 10 s")
     for r in results:
         if r["by"] is not None: continue
         print(f"\nsurvives: {r['notebook']} [{r['cell']}] {r['function']} ({r['kind']})")
