@@ -162,7 +162,7 @@ def run_epoch(model, # the network, in training mode
              ) -> dict: # the epoch's line of the history
     "One pass over the data; the device is the model's."
     device = next(model.parameters()).device
-    low = config.precision == "bfloat16" and low_precision(device) == torch.bfloat16
+    low = getattr(search, "dtype", None) == torch.bfloat16                     # then the forward pass is, too
     order, seeds = epoch_order(len(data), config.seed, epoch)
     batches = order.split(config.batch_size)
     total, right, began, cpu = 0., 0, time.perf_counter(), time.process_time()
@@ -209,14 +209,14 @@ def recipe_of(defence, # a frozen dataclass
     return json.loads(json.dumps(recipe))                                      # as it will be read again
 
 # %% ../nbs/06_training.ipynb #940819eb
-def _history(path, recipe) -> list: # one dict an epoch; empty where nothing was saved
-    "What an earlier run of the same recipe has done."
-    if not (path and path.exists()): return []
+def _earlier(path, recipe) -> tuple[list, str]: # one dict an epoch, empty where nothing was saved; arithmetic
+    "What an earlier run of the same recipe has done, and in which arithmetic, where it says so."
+    if not (path and path.exists()): return [], ""
     info = checkpoint_info(path)
     if info["recipe"] != recipe:
         difference = _difference(info["recipe"], recipe)
         raise ValueError(f"{path} belongs to another run ({difference}): choose another folder or delete it.")
-    return info["history"]
+    return info["history"], info.get("arithmetic", "")
 
 def _difference(theirs:dict, ours:dict, prefix="") -> str:
     "The first setting in which two recipes differ, by name."
@@ -227,14 +227,14 @@ def _difference(theirs:dict, ours:dict, prefix="") -> str:
     return ""
 
 # %% ../nbs/06_training.ipynb #babbb6f5
-def _prepare(model, defence, data, config, static, path, history):
+def _prepare(model, defence, data, config, static, low, checkpoint):
     "Optimizer, the defence's state, and what the attack searches on: fresh, or from the checkpoint."
-    low, device = config.precision == "bfloat16", next(model.parameters()).device
-    state = defence.state(int(data.y.max()) + 1, [Twin(m).eval() if low else m for m in static]).to(device)
+    static = [Twin(m, low).eval() if low else m for m in static]
+    state = defence.state(int(data.y.max()) + 1, static).to(next(model.parameters()).device)
     model.train().to(memory_format=torch.channels_last)
     optimizer = OPTIMIZERS[config.optimizer](model.parameters(), config.lr)
-    if history: load_checkpoint(path, {"model": model, "state": state}, optimizer)
-    return optimizer, state, Twin(model).eval() if low else model
+    if checkpoint: load_checkpoint(checkpoint, {"model": model, "state": state}, optimizer)
+    return optimizer, state, Twin(model, low).eval() if low else model
 
 # %% ../nbs/06_training.ipynb #train-code
 def train(model:nn.Module, # the network, on the device where it is to be trained
@@ -244,14 +244,17 @@ def train(model:nn.Module, # the network, on the device where it is to be traine
           out:str | Path | None=None, # folder for checkpoints; a run found there is continued
           progress:bool=True, # show a bar, where there is a terminal
           watch=None, # (model in eval mode) -> dict, asked after each epoch; what it says joins the history
-          static=None # networks named by `defence.static`, in eval mode; None: trained first, in out/static
+          static=None, # networks named by `defence.static`, in eval mode; None: trained first, in out/static
+          dtype:torch.dtype | None=None # what "bfloat16" means here; None: the checkpoint's, else measured
          ) -> TrainResult:
     "Train `model` with `defence`; ValueError if `out` holds another run's checkpoint."
-    recipe = recipe_of(defence, config, data, type(model).__name__)
+    recipe, device = recipe_of(defence, config, data, type(model).__name__), next(model.parameters()).device
     path = Path(out)/CHECKPOINT if out else None
-    history, device = _history(path, recipe), next(model.parameters()).device
-    if static is None: static = static_networks(defence, data, config, out, device, progress)
-    optimizer, state, search = _prepare(model, defence, data, config, static, path, history)
+    history, arithmetic = _earlier(path, recipe)
+    dtype = getattr(torch, arithmetic.removeprefix("torch."), None) or dtype or low_precision(device)
+    if static is None: static = static_networks(defence, data, config, out, device, progress, dtype)
+    low = dtype if config.precision == "bfloat16" else None
+    optimizer, state, search = _prepare(model, defence, data, config, static, low, path if history else None)
     batches = -(-len(data)//config.batch_size)
     hidden = None if progress else True
     bar = tqdm(total=config.epochs*batches, initial=len(history)*batches, disable=hidden, desc=defence.name)
@@ -263,8 +266,8 @@ def train(model:nn.Module, # the network, on the device where it is to be traine
             model.train()
             history.append(line)
             if path:
-                modules, info = {"model": model, "state": state}, {"recipe": recipe, "history": history}
-                save_checkpoint(path, modules, optimizer, info)
+                info = {"recipe": recipe, "history": history, "arithmetic": str(dtype)}
+                save_checkpoint(path, {"model": model, "state": state}, optimizer, info)
     return TrainResult(model.eval(), history, recipe)
 
 # %% ../nbs/06_training.ipynb #959ed830
@@ -273,13 +276,14 @@ def static_networks(defence, # any; one without static networks gives []
                     config:TrainConfig=TrainConfig(), # of the training that needs them; half its epochs do
                     out=None, # folder of that training; None: nothing is kept
                     device="cpu", # where they are trained
-                    progress:bool=True # show a bar, where there is a terminal
+                    progress:bool=True, # show a bar, where there is a terminal
+                    dtype:torch.dtype | None=None # as of `train`
                    ) -> list: # of nn.Modules in eval mode
     "The networks that `defence.static` names, trained without a defence; found again in out/static."
     config, trained = replace(config, epochs=_static_epochs(config.epochs)), []
     for name in defence.static:
         folder, model = Path(out)/"static"/name if out else None, new_network(name, config.seed).to(device)
-        trained.append(train(model, Natural(), data, config, folder, progress).model)
+        trained.append(train(model, Natural(), data, config, folder, progress, dtype=dtype).model)
     return trained
 
 def _static_epochs(epochs): return max(1, epochs//2)
