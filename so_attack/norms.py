@@ -130,14 +130,18 @@ NORMS = {n.name: n for n in (
 _LENGTHS = {"linf": _length_linf, "l2": _length_l2, "l1": _length_l1}
 
 # %% ../nbs/00_norms.ipynb #75f9bd2c
-_SPELLINGS = dict.fromkeys(("linf", "inf", "infinity", "∞", "ℓ∞", "l∞"), "linf") | dict.fromkeys(("l2", "2", "2.0", "ℓ2"), "l2")
+_SPELLINGS = dict.fromkeys(("linf", "inf", "infinity", "∞", "ℓ∞", "l∞"), "linf")
+_SPELLINGS |= dict.fromkeys(("l2", "2", "2.0", "ℓ2"), "l2")
 
 def parse_norm(norm # "linf", "l2", or another spelling: "Linf", inf, "L2", 2
               ) -> str: # "linf" or "l2"
     "The norm's one name in this library; ValueError for a norm that is not there."
-    if not isinstance(norm, (str, int, float)): raise ValueError(f"a norm is text or a number, not {type(norm).__name__}: write one of {', '.join(NORMS)}.")
+    if not isinstance(norm, (str, int, float)):
+        kind = type(norm).__name__
+        raise ValueError(f"a norm is text or a number, not {kind}: write one of {', '.join(NORMS)}.")
     key = str(norm).strip().lower().replace("_", "").replace("-", "")
-    if (name := _SPELLINGS.get(key, key)) not in NORMS: raise ValueError(f"unknown norm {norm!r}: write one of {', '.join(NORMS)}.")
+    name = _SPELLINGS.get(key, key)
+    if name not in NORMS: raise ValueError(f"unknown norm {norm!r}: write one of {', '.join(NORMS)}.")
     return name
 
 # %% ../nbs/00_norms.ipynb #d4c0ffee
@@ -148,7 +152,8 @@ def check_eps(eps # radius: a number, or text that reads as one, such as "0.3" o
     except OverflowError: value = math.inf
     except (TypeError, ValueError, ZeroDivisionError): value = None
     if value is None or isinstance(eps, bool): raise ValueError(f"eps must be a number, not {eps!r}.")
-    if not 0 <= value < math.inf: raise ValueError(f"eps must be a finite number that is not negative, not {str(eps)[:20]}.")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"eps must be a finite number that is not negative, not {str(eps)[:20]}.")
     return value
 
 # %% ../nbs/00_norms.ipynb #6b02c52a
@@ -161,7 +166,10 @@ class Threat:
     def __post_init__(self):
         object.__setattr__(self, "norm", parse_norm(self.norm))
         object.__setattr__(self, "eps", check_eps(self.eps))
-        if self.norm == "linf" and self.eps > 1: raise ValueError(f"eps = {self.eps:g} covers the whole box: pixels lie in [0,1], did you mean {self.eps:g}/255?")
+        if self.norm == "linf" and self.eps > 1:
+            said = f"{self.eps:g}"
+            why = f"eps = {said} covers the whole box: pixels lie in [0,1]"
+            raise ValueError(f"{why}, did you mean {said}/255?")
 
     @classmethod
     def parse(cls, text:str # e.g. "l2:2.0" or "Linf:8/255"
@@ -169,7 +177,9 @@ class Threat:
         "Read a threat as the command line writes it; ValueError says how to write one."
         norm, colon, eps = str(text).partition(":")
         try: known, size = parse_norm(norm), check_eps(eps)
-        except ValueError as e: raise ValueError(f"cannot read the threat {text!r} ({str(e).rstrip('.')}): write NORM:EPS, for example l2:2 or linf:0.3.") from None
+        except ValueError as e:
+            what = f"cannot read the threat {text!r} ({str(e).rstrip('.')})"
+            raise ValueError(f"{what}: write NORM:EPS, for example l2:2 or linf:0.3.") from None
         return cls(known, size)
 
     def __str__(self): return f"{self.norm}:{self.eps:g}"

@@ -31,14 +31,18 @@ class TrainConfig:
     lr:float=1e-3 # peak learning rate
     ramp:float=.25 # share of training over which eps grows from 0 to full size
     seed:int=0 # weights, order of images, random starts
-    precision:str="bfloat16" # of the attack and of the forward pass: "bfloat16", where the device is faster in it, or "float32"
+    precision:str="bfloat16" # of attack and forward pass: "bfloat16" (where it is faster) or "float32"
     optimizer:str="adam" # "adam" or "sgd" (momentum 0.9)
     schedule:str="cycle" # of the learning rate, see `SCHEDULES`
 
     def __post_init__(self):
-        for name, known in (("precision", ("bfloat16", "float32")), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in known: raise ValueError(f"unknown {name} {getattr(self, name)!r}: write one of {', '.join(known)}.")
-        if self.epochs < 1 or self.batch_size < 1: raise ValueError("epochs and batch_size must be at least 1.")
+        choices = {"precision": ("bfloat16", "float32"), "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+        for name, known in choices.items():
+            value = getattr(self, name)
+            if value not in known:
+                raise ValueError(f"unknown {name} {value!r}: write one of {', '.join(known)}.")
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ValueError("epochs and batch_size must be at least 1.")
 
 # %% ../nbs/06_training.ipynb #9da8cb37
 def one_cycle(done:float # share of training done, in [0,1]
@@ -102,8 +106,11 @@ def save_checkpoint(path:Path, # of the file; its folder is made
                     info:dict # whatever JSON can hold: recipe and history
                    ):
     "Write everything needed to continue."
-    tensors = {f"{name}.{k}": v.contiguous() for name, m in modules.items() for k, v in m.state_dict().items()}
-    for i, moments in optimizer.state_dict()["state"].items(): tensors |= {f"moments.{i}.{k}": v.contiguous() for k, v in moments.items() if v is not None}
+    tensors = {}
+    for name, m in modules.items():
+        tensors |= {f"{name}.{k}": v.contiguous() for k, v in m.state_dict().items()}
+    for i, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"moments.{i}.{k}": v.contiguous() for k, v in moments.items() if v is not None}
     save_tensors(path, tensors, {"info": json.dumps(info)})
 
 def checkpoint_info(path:Path # what `save_checkpoint` wrote
@@ -117,13 +124,17 @@ def load_checkpoint(path:Path, # what `save_checkpoint` wrote
                     optimizer # of the same weights in the same order; overwritten in place
                    ):
     "Put weights, states and moments back, each in the memory layout that it had."
-    tensors, moments, weights = load_file(path), {}, [p for group in optimizer.param_groups for p in group["params"]]
-    for name, m in modules.items(): m.load_state_dict({k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
+    tensors, moments = load_file(path), {}
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    for name, m in modules.items():
+        mine = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+        m.load_state_dict(mine)
     for k in tensors:
         if not k.startswith("moments."): continue
         number, name = int(k.split(".")[1]), k.split(".")[2]
         same_shape = tensors[k].shape == weights[number].shape
-        moments.setdefault(number, {})[name] = torch.empty_like(weights[number]).copy_(tensors[k]) if same_shape else tensors[k]
+        value = torch.empty_like(weights[number]).copy_(tensors[k]) if same_shape else tensors[k]
+        moments.setdefault(number, {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
 # %% ../nbs/06_training.ipynb #cb7a7866
@@ -151,19 +162,25 @@ def run_epoch(model, # the network, in training mode
              ) -> dict: # the epoch's line of the history
     "One pass over the data; the device is the model's."
     device = next(model.parameters()).device
+    low = getattr(search, "dtype", None) == torch.bfloat16                     # then the forward pass is, too
     order, seeds = epoch_order(len(data), config.seed, epoch)
-    batches, low = order.split(config.batch_size), config.precision == "bfloat16" and low_precision(device) == torch.bfloat16
+    batches = order.split(config.batch_size)
     total, right, began, cpu = 0., 0, time.perf_counter(), time.process_time()
     for i, index in enumerate(batches):
         batch = epoch*len(batches) + i
         done = batch/(len(batches)*config.epochs)
         for group in optimizer.param_groups: group["lr"] = config.lr*SCHEDULES[config.schedule](done)
         x, y, s = (t[index].to(device) for t in (data.x, data.y, seeds))
-        loss, hits = _update(model, defence, optimizer, search, state, x, y, s, batch, eps_scale(done, config.ramp), low)
+        scale = eps_scale(done, config.ramp)
+        loss, hits = _update(model, defence, optimizer, search, state, x, y, s, batch, scale, low)
         total, right = total + loss*len(y), right + hits
-        bar.set_postfix(epoch=f"{epoch + 1}/{config.epochs}", loss=f"{loss:.3f}", accuracy=f"{right/((i + 1)*config.batch_size):.1%}", refresh=False)
+        so_far = f"{right/min(len(data), (i + 1)*config.batch_size):.1%}"
+        told = {"epoch": f"{epoch + 1}/{config.epochs}", "loss": f"{loss:.3f}", "accuracy": so_far}
+        bar.set_postfix(told, refresh=False)
         bar.update()
-    return {"epoch": epoch + 1, "loss": total/len(data), "accuracy": right/len(data), "seconds": round(time.perf_counter() - began, 1), "cpu_seconds": round(time.process_time() - cpu, 1)}
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
+    return {"epoch": epoch + 1, "loss": total/len(data), "accuracy": right/len(data),
+            "seconds": round(seconds, 1), "cpu_seconds": round(cpu_seconds, 1)}
 
 # %% ../nbs/06_training.ipynb #0394003a
 @dataclass
@@ -174,9 +191,12 @@ class TrainResult:
     recipe:dict # network, defence, config, data
 
     @property
-    def minutes(self) -> float: return sum(h["seconds"] for h in self.history)/60 # on the clock
+    def minutes(self) -> float: # on the clock
+        return sum(h["seconds"] for h in self.history)/60
+
     @property
-    def cpu_minutes(self) -> float: return sum(h["cpu_seconds"] for h in self.history)/60 # of all threads together
+    def cpu_minutes(self) -> float: # of all threads together
+        return sum(h["cpu_seconds"] for h in self.history)/60
 
 def recipe_of(defence, # a frozen dataclass
               config:TrainConfig, # how it is trained
@@ -184,16 +204,19 @@ def recipe_of(defence, # a frozen dataclass
               network:str # name of the class, e.g. "MadryNet"
              ) -> dict:
     "What was chosen for a training run, as JSON."
-    recipe = {"network": network, "defence": {"name": type(defence).__name__, **asdict(defence)}, "config": asdict(config), "data": data.name, "images": len(data)}
+    recipe = {"network": network, "defence": {"name": type(defence).__name__, **asdict(defence)},
+              "config": asdict(config), "data": data.name, "images": len(data)}
     return json.loads(json.dumps(recipe))                                      # as it will be read again
 
 # %% ../nbs/06_training.ipynb #940819eb
-def _history(path, recipe) -> list: # one dict an epoch; empty where nothing was saved
-    "What an earlier run of the same recipe has done."
-    if not (path and path.exists()): return []
+def _earlier(path, recipe) -> tuple[list, str]: # one dict an epoch, empty where nothing was saved; arithmetic
+    "What an earlier run of the same recipe has done, and in which arithmetic, where it says so."
+    if not (path and path.exists()): return [], ""
     info = checkpoint_info(path)
-    if info["recipe"] != recipe: raise ValueError(f"{path} belongs to another run ({_difference(info['recipe'], recipe)}): choose another folder or delete it.")
-    return info["history"]
+    if info["recipe"] != recipe:
+        difference = _difference(info["recipe"], recipe)
+        raise ValueError(f"{path} belongs to another run ({difference}): choose another folder or delete it.")
+    return info["history"], info.get("arithmetic", "")
 
 def _difference(theirs:dict, ours:dict, prefix="") -> str:
     "The first setting in which two recipes differ, by name."
@@ -204,13 +227,14 @@ def _difference(theirs:dict, ours:dict, prefix="") -> str:
     return ""
 
 # %% ../nbs/06_training.ipynb #babbb6f5
-def _prepare(model, defence, data, config, static, path, history):
+def _prepare(model, defence, data, config, static, low, checkpoint):
     "Optimizer, the defence's state, and what the attack searches on: fresh, or from the checkpoint."
-    low = config.precision == "bfloat16"
-    state = defence.state(int(data.y.max()) + 1, [Twin(m).eval() if low else m for m in static]).to(next(model.parameters()).device)
-    optimizer = OPTIMIZERS[config.optimizer](model.train().to(memory_format=torch.channels_last).parameters(), config.lr)
-    if history: load_checkpoint(path, {"model": model, "state": state}, optimizer)
-    return optimizer, state, Twin(model).eval() if low else model
+    static = [Twin(m, low).eval() if low else m for m in static]
+    state = defence.state(int(data.y.max()) + 1, static).to(next(model.parameters()).device)
+    model.train().to(memory_format=torch.channels_last)
+    optimizer = OPTIMIZERS[config.optimizer](model.parameters(), config.lr)
+    if checkpoint: load_checkpoint(checkpoint, {"model": model, "state": state}, optimizer)
+    return optimizer, state, Twin(model, low).eval() if low else model
 
 # %% ../nbs/06_training.ipynb #train-code
 def train(model:nn.Module, # the network, on the device where it is to be trained
@@ -220,34 +244,49 @@ def train(model:nn.Module, # the network, on the device where it is to be traine
           out:str | Path | None=None, # folder for checkpoints; a run found there is continued
           progress:bool=True, # show a bar, where there is a terminal
           watch=None, # (model in eval mode) -> dict, asked after each epoch; what it says joins the history
-          static=None # the networks that `defence.static` names, in eval mode; None: they are trained first, in out/static
+          static=None, # networks named by `defence.static`, in eval mode; None: trained first, in out/static
+          dtype:torch.dtype | None=None # what "bfloat16" means here; None: the checkpoint's, else measured
          ) -> TrainResult:
     "Train `model` with `defence`; ValueError if `out` holds another run's checkpoint."
-    recipe, path = recipe_of(defence, config, data, type(model).__name__), Path(out)/CHECKPOINT if out else None
-    history = _history(path, recipe)
-    if static is None: static = static_networks(defence, data, config, out, next(model.parameters()).device, progress)
-    optimizer, state, search = _prepare(model, defence, data, config, static, path, history)
+    recipe, device = recipe_of(defence, config, data, type(model).__name__), next(model.parameters()).device
+    path = Path(out)/CHECKPOINT if out else None
+    history, arithmetic = _earlier(path, recipe)
+    dtype = getattr(torch, arithmetic.removeprefix("torch."), None) or dtype or low_precision(device)
+    if static is None: static = static_networks(defence, data, config, out, device, progress, dtype)
+    low = dtype if config.precision == "bfloat16" else None
+    optimizer, state, search = _prepare(model, defence, data, config, static, low, path if history else None)
     batches = -(-len(data)//config.batch_size)
-    with tqdm(total=config.epochs*batches, initial=len(history)*batches, disable=None if progress else True, desc=defence.name) as bar, torch.random.fork_rng(devices=[]):
+    hidden = None if progress else True
+    bar = tqdm(total=config.epochs*batches, initial=len(history)*batches, disable=hidden, desc=defence.name)
+    with bar, torch.random.fork_rng(devices=[]):
         for epoch in range(len(history), config.epochs):
             torch.manual_seed(1_000_003*config.seed + epoch)                   # dropout
             line = run_epoch(model, defence, data, config, epoch, optimizer, search, state, bar)
-            if watch: line |= watch(model.eval()); model.train()
+            if watch: line |= watch(model.eval())
+            model.train()
             history.append(line)
-            if path: save_checkpoint(path, {"model": model, "state": state}, optimizer, {"recipe": recipe, "history": history})
+            if path:
+                info = {"recipe": recipe, "history": history, "arithmetic": str(dtype)}
+                save_checkpoint(path, {"model": model, "state": state}, optimizer, info)
     return TrainResult(model.eval(), history, recipe)
 
 # %% ../nbs/06_training.ipynb #959ed830
 def static_networks(defence, # any; one without static networks gives []
                     data:Data, # what they are trained on
-                    config:TrainConfig=TrainConfig(), # of the training that needs them; they take half its epochs
+                    config:TrainConfig=TrainConfig(), # of the training that needs them; half its epochs do
                     out=None, # folder of that training; None: nothing is kept
                     device="cpu", # where they are trained
-                    progress:bool=True # show a bar, where there is a terminal
+                    progress:bool=True, # show a bar, where there is a terminal
+                    dtype:torch.dtype | None=None # as of `train`
                    ) -> list: # of nn.Modules in eval mode
     "The networks that `defence.static` names, trained without a defence; found again in out/static."
-    config = replace(config, epochs=_static_epochs(config.epochs))
-    return [train(new_network(name, config.seed).to(device), Natural(), data, config, Path(out)/"static"/name if out else None, progress).model for name in defence.static]
+    config, trained = replace(config, epochs=_static_epochs(config.epochs)), []
+    for name in defence.static:
+        folder, model = Path(out)/"static"/name if out else None, new_network(name, config.seed).to(device)
+        trained.append(train(model, Natural(), data, config, folder, progress, dtype=dtype).model)
+    return trained
+
+def _static_epochs(epochs): return max(1, epochs//2)
 
 # %% ../nbs/06_training.ipynb #cost-code
 def gradient_evaluations(recipe:dict # what `recipe_of` says
@@ -258,6 +297,5 @@ def gradient_evaluations(recipe:dict # what `recipe_of` says
     steps = 0 if d["name"] == "Natural" else d.get("steps", 1)
     inner = (steps and max(1, math.ceil(steps*eps_scale(i/len(sizes), c["ramp"]))) for i in range(len(sizes)))
     update = 1 if d["name"] in ("Natural", "Madry") else 2
-    return sum(size*(update + k) for size, k in zip(sizes, inner)) + n*len(d.get("static", ()))*_static_epochs(c["epochs"])
-
-def _static_epochs(epochs): return max(1, epochs//2)
+    static = n*len(d.get("static", ()))*_static_epochs(c["epochs"])
+    return sum(size*(update + k) for size, k in zip(sizes, inner)) + static
