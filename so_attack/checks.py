@@ -366,7 +366,7 @@ def check_ceiling(ledger, # DataFrame, one row an image, threat and attack
 # %% ../nbs/17_checks.ipynb #4d069ab5
 _SEARCH = ("unmoved", "misled", "flattened", "sizes", "steps", "rounding", "repeat", "second opinion", "ceiling")
 EXPLAINS = {
-    "nan": ("random", "vanished", "saturated", "chance", *_SEARCH),
+    "nan": ("random", "batch", "mode", "vanished", "saturated", "chance", *_SEARCH),
     "random": ("batch", "mode", "vanished", *_SEARCH),
     "batch": _SEARCH,
     "probabilities": ("vanished", "saturated", *_SEARCH),
