@@ -1,5 +1,5 @@
-"""Audits and grids that are killed at random moments, and two processes in one folder: the same results as without, or one sentence. `pytest -m long tests/test_kills.py -n 0`"""
-import json, os, random, re, shutil, signal, subprocess, sys, time
+"""Audits that are killed at random moments, and two processes in one folder: the same results as without, or one sentence. `pytest -m long tests/test_killed_audits.py -n 0`"""
+import os, random, re, shutil, signal, subprocess, sys, time
 from pathlib import Path
 import pandas as pd, pytest
 from so_attack.records import read_table
@@ -9,7 +9,6 @@ ROOT = Path(__file__).parent.parent
 ENV = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 COMMAND = [sys.executable, "-c", "from so_attack.cli import main; main()"]
 AUDIT = ["--data", "mnist5k", "--n", "60", "--threat", "linf:0.02", "--threat", "l2:0.5", "--budget", "20", "--batch-size", "5"]
-GRID = ["reproduce", "--n", "6", "--columns", "natural,madry-linf"]
 NET = '''
 import torch
 from torch import nn
@@ -29,7 +28,6 @@ def ends(process): # exit code, stderr
     return process.returncode, err
 def audit(name, out, batch="5"): return ["audit", f"net.py:{name}", *AUDIT[:-1], batch, "--out", out]
 def ledger(folder): return {name: read_table(folder/f"{name}.parquet")[0] for name in ("ledger", "curves")}
-def cells(folder): return {p.name: [json.loads(p.read_text())["result"][k] for k in ("verdicts", "gradients")] for p in (folder/"cells").glob("*.json")}
 def polite(err): return "Traceback" not in err and re.match(r"so-attack: .*\.$", err.strip().splitlines()[-1])
 
 @pytest.fixture(scope="module")
@@ -38,9 +36,9 @@ def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kills")
     (folder/"net.py").write_text(NET)
     took = {}
-    for name, args in (("build", audit("build", "whole-build")), ("another", audit("another", "whole-another")), ("grid", [*GRID, "--out", "whole-grid"])):
+    for name in ("build", "another"):
         began = time.monotonic()
-        code, err = ends(start(folder, args))
+        code, err = ends(start(folder, audit(name, f"whole-{name}")))
         took[name] = time.monotonic() - began
         assert code == 0, err
     return folder, took
@@ -68,15 +66,6 @@ def test_killed_audits(home):
             pd.testing.assert_frame_equal(frame.sort_values(["sample", "threat", "attack"], ignore_index=True), whole[name].sort_values(["sample", "threat", "attack"], ignore_index=True), atol=1e-5)
     print(f"{killed_in_time} of 35 were killed before they had ended")
     assert killed_in_time >= 20
-
-def test_killed_grids(home):
-    "15 kills, five at a time: the cells of an undisturbed run."
-    (folder, took), draw = home, random.Random(1)
-    for k in range(3):
-        for i in range(5):
-            killed(folder, [*GRID, "--out", f"grid{k}"], draw.uniform(0, took["grid"]), draw.choice([signal.SIGKILL, signal.SIGTERM]))
-        code, err = ends(start(folder, [*GRID, "--out", f"grid{k}"]))
-        assert code == 0 and cells(folder/f"grid{k}") == cells(folder/"whole-grid"), err
 
 @pytest.mark.parametrize("other", ["build", "another"])
 def test_two_processes_in_one_folder(home, other):

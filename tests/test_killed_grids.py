@@ -1,0 +1,71 @@
+"A grid that is killed again and again, by two processes at once and on machines of two kinds: the cells of an undisturbed run."
+import json, os, random, signal, subprocess, sys, time
+from pathlib import Path
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ENV = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+GRID = """
+import sys
+from dataclasses import replace
+import torch
+from so_attack import experiments, training
+from so_attack.columns import RECIPES, grid_attacks, preset
+from so_attack.defenses import Ensemble, Natural
+from so_attack.training import TrainConfig
+torch.set_num_threads(1)
+folder, faster = sys.argv[1:]
+experiments.low_precision = training.low_precision = lambda device="cpu": getattr(torch, faster)
+brief = TrainConfig(epochs=3, batch_size=400)
+RECIPES["toy"] = {"natural": ("NetD", Natural(), brief),
+                  "ensemble-linf": ("NetD", Ensemble("linf", static=("NetD",)), brief)}
+def weaker(a): return replace(a, steps=5, step_size=a.eps/4, **({"samples": 4} if a.noisy else {}))
+attacks = tuple(map(weaker, grid_attacks(1., .1)))
+p = replace(preset("quick", list(RECIPES["toy"]), n=30), recipes="toy", attacks=attacks)
+for cell in experiments.run(p, folder, progress=False): assert "damaged" not in cell.note, cell.note
+"""
+
+def start(folder, faster):
+    return subprocess.Popen([sys.executable, "-W", "ignore", "-c", GRID, str(folder), faster], env=ENV,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+def finish(process):
+    err = process.communicate(timeout=600)[1]
+    assert process.returncode == 0, err
+
+def cells(folder):
+    "What the cells say, without what may differ between two runs of the same thing."
+    found = {}
+    for path in (folder/"cells").glob("*.json"):
+        body = json.loads(path.read_text())
+        r = body["result"]
+        same = {k: r[k] for k in ("robust", "n", "verdicts", "gradients", "invalid")}
+        found[path.name] = same | {"config": body["config"], "search": r["machine"]["search"]}
+    return found
+
+@pytest.mark.long
+def test_killed_twenty_five_times(tmp_path):
+    whole, kinds = {}, ("float32", "bfloat16")
+    for faster in kinds:
+        began = time.monotonic()
+        finish(start(tmp_path/faster, faster))
+        takes = time.monotonic() - began
+        whole[f"torch.{faster}"] = cells(tmp_path/faster)
+    assert all(len(them) == 10 for them in whole.values()) and not whole["torch.float32"].keys() & {
+        name for name, cell in whole["torch.bfloat16"].items() if "arithmetic" in cell["config"]}
+    rng, kills, folders = random.Random(0), 0, 0
+    while kills < 25:
+        folder, folders = tmp_path/f"killed{folders}", folders + 1
+        for _ in range(5):
+            running = [start(folder, rng.choice(kinds)) for _ in range(rng.choice((1, 2)))]
+            time.sleep(rng.uniform(.1, .9)*takes)
+            if running[0].poll() is None:
+                running[0].send_signal(rng.choice((signal.SIGKILL, signal.SIGTERM)))
+                kills += 1
+            running[0].communicate()
+            for other in running[1:]: finish(other) if rng.random() < .2 else other.kill()
+            for other in running[1:]: other.communicate()
+        finish(start(folder, rng.choice(kinds)))
+        search = json.loads((folder/"run.json").read_text())["search"]
+        assert cells(folder) == whole[search]
+    print(f"{kills} kills in {folders} folders")
