@@ -299,7 +299,8 @@ def evaluate(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given bac
              fast:bool=True, # search on a faster twin (in low precision for noise), judge on the model
              progress:bool=True, # a progress bar, when this is a terminal
              keep_examples:bool=False, # keep the returned images in `.examples`
-             threads:int=1 # batches attacked at the same time; on a CPU, and for networks that do not mind
+             threads:int=1, # batches attacked at the same time; on a CPU, and for networks that do not mind
+             dtype:torch.dtype | None=None # what attacks with noise search in; None: measured
             ) -> Verdicts:
     """Attack every image with every attack, and judge; ValueError in one sentence for bad input.
 
@@ -316,7 +317,7 @@ def evaluate(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given bac
         check_labels(x, y, classes_of(model, x[:min(2, batch_size)].detach().to(device)))
         part = partial(_copies, device, x, y, seeds)
         if len(attacks) > 1: _watch_slopes(model, *part(0, 16)[:2], batch_size)
-        twins = fast_twins(model, part(0, 256)[0], rows=batch_size) if fast else {True: model, False: model}
+        twins = fast_twins(model, part(0, 256)[0], dtype, batch_size) if fast else {True: model, False: model}
         threads = threads if device.type == "cpu" else 1
         size = batch_size if threads == 1 else min(batch_size, -(-len(x)//(2*threads)))
         def one(job):
