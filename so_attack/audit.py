@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from . import __version__
 from .norms import Threat, sample_seeds
 from .models import _other_precision, check_batch, check_labels, check_model, check_size, classes_of, fast_twins, judging, logits_of, low_precision, precision, seeded
-from .records import arithmetic, at_a_time, fingerprint, images_sha, model_identity, read_table, writable, write_table, write_text, write_whole
+from .records import at_a_time, fingerprint, float32_products, images_sha, model_identity, read_table, writable, write_table, write_text, write_whole
 from .attacks import margin
 from .evaluation import Estimate
 from .experiments import machine
@@ -318,7 +318,8 @@ def _identity(model, x, y, plan, device, about) -> dict:
     search = low_precision(device) if plan.fast else precision(model)
     return {"protocol": 3, "model": {"name": about.get("model") or type(model).__name__, **model_identity(model)},
             "data": {"name": about.get("data") or "data", "n": len(y), "sha256": images_sha(x, y)},
-            "device": device.type, "arithmetic": arithmetic(search, device), **plan.to_json()}
+            "device": device.type, "arithmetic": {"search": str(search).removeprefix("torch."), "products": float32_products(device)},
+            **plan.to_json()}
 
 # %% ../nbs/10_audit.ipynb #jobs-code
 def _jobs(model, x, y, plan, identity, device):

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['canonical', 'fingerprint', 'difference', 'write_whole', 'write_text', 'table_sha', 'write_table', 'read_table',
-           'tensor_sha', 'write_tensors', 'read_tensors', 'held', 'writable', 'at_a_time', 'images_sha',
-           'model_identity', 'model_sha', 'arithmetic']
+           'tensor_sha', 'save_tensors', 'write_tensors', 'read_tensors', 'held', 'writable', 'at_a_time', 'images_sha',
+           'model_identity', 'model_sha', 'float32_products']
 
 # %% ../nbs/07_records.ipynb #rec-imports
 import dis, hashlib, inspect, json, math, os, sysconfig
 from contextlib import contextmanager
 from functools import lru_cache, partial, singledispatch
+from operator import attrgetter
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 import numpy as np
@@ -115,13 +116,20 @@ def tensor_sha(t:Tensor # of any shape
     h.update(t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return h.hexdigest()
 
+def save_tensors(path, # of the file; its folder is made
+                 tensors:dict, # name -> Tensor, contiguous
+                 metadata:dict | None=None # str -> str; None: none
+                ) -> Path: # the file
+    "Tensors as safetensors, written atomically."
+    from safetensors.torch import save_file
+    return write_whole(path, lambda p: save_file(tensors, p, metadata=metadata))
+
 def write_tensors(path, # of the file; its folder is made
                   tensors:dict # name -> Tensor
                  ) -> Path: # the file
     "Tensors as safetensors, with their hashes."
-    from safetensors.torch import save_file
     plain = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
-    return write_whole(path, lambda p: save_file(plain, p, metadata={k: tensor_sha(t) for k, t in plain.items()}))
+    return save_tensors(path, plain, {k: tensor_sha(t) for k, t in plain.items()})
 
 def read_tensors(path, # what `write_tensors` wrote
                  names=None # which are wanted; None: all
@@ -318,11 +326,21 @@ def _installed(filename:str) -> bool:
     return filename.startswith("<frozen") or any(Path(filename).is_relative_to(r) for r in roots)
 
 # %% ../nbs/07_records.ipynb #rec-arithmetic
-def arithmetic(search:torch.dtype, # in which attacks with noise search
-               device="cpu" # where
-              ) -> dict: # JSON
-    "How a result was computed, as far as rounding goes."
-    found = {"search": str(search).removeprefix("torch."), "matmul": torch.get_float32_matmul_precision()}
-    if torch.device(device).type == "cuda":
-        found["tf32"] = bool(torch.backends.cudnn.allow_tf32)
-    return found
+_USUAL = {"cpu": {"mkldnn.matmul": "ieee", "mkldnn.conv": "ieee"},
+          "cuda": {"cuda.matmul": "ieee", "cudnn.conv": "tf32"}}
+
+def float32_products(device="cpu" # only the type counts
+                    ) -> str: # for example "mkldnn.matmul bf16"; empty where nothing was changed
+    "How products of float32 numbers are rounded, where that is not torch's default."
+    changed = []
+    for part, usual in _USUAL.get(torch.device(device).type, {}).items():
+        try: now = attrgetter(f"{part}.fp32_precision")(torch.backends)
+        except AttributeError: now = _older(part)                              # torch before 2.9
+        now = "ieee" if now == "none" else now
+        if now != usual: changed.append(f"{part} {now}")
+    return ", ".join(changed)
+
+def _older(part):
+    if part == "cudnn.conv": return "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"
+    names = {"highest": "ieee", "high": "tf32", "medium": "bf16"}
+    return names[torch.get_float32_matmul_precision()] if part.endswith("matmul") else "ieee"
