@@ -316,7 +316,8 @@ def evaluate(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given bac
         device = next((p.device for p in model.parameters()), x.device)
         check_labels(x, y, classes_of(model, x[:min(2, batch_size)].detach().to(device)))
         part = partial(_copies, device, x, y, seeds)
-        if len(attacks) > 1: _watch_slopes(model, *part(0, 16)[:2], batch_size)
+        few, labels, _ = part(0, 16)
+        if len(attacks) > 1: _watch_slopes(model, few, labels, batch_size)
         twins = fast_twins(model, part(0, 256)[0], dtype, batch_size) if fast else {True: model, False: model}
         threads = threads if device.type == "cpu" else 1
         size = batch_size if threads == 1 else min(batch_size, -(-len(x)//(2*threads)))
