@@ -39,25 +39,32 @@ def grid_attacks(eps_l2:float=4., # radius of the ℓ2 ball
     return tuple(replace(a, early_stop=True) for a in paper)
 
 # %% ../nbs/08_columns.ipynb #f7436421
-def _columns(cls, config, network="MadryNet", **settings): # column -> (network, defence, config), for the three schedules
-    return {d.name: (network, d, config) for d in (cls(norm, **settings) for norm in ("l2", "linf", "mix"))}
+def _columns(cls, config, network="MadryNet", **settings): # three schedules of the norm
+    defences = [cls(norm, **settings) for norm in ("l2", "linf", "mix")]
+    return {d.name: (network, d, config) for d in defences}
 
-FULL = {"natural": ("MadryNet", Natural(), TrainConfig(epochs=6))} | {
-    "madry-l2": ("MadryNet", Madry("l2", steps=5), TrainConfig(epochs=5)),
-    "madry-linf": ("MadryNet", Madry("linf"), TrainConfig(epochs=14, lr=1.75e-3)),
-    "madry-mix": ("MadryNet", Madry("mix", steps=5), TrainConfig(epochs=6))} | {
-    **_columns(Trades, TrainConfig(epochs=6, lr=1.5e-3), "SmallCNN"), "trades-linf": ("SmallCNN", Trades("linf"), TrainConfig(epochs=8, lr=1.5e-3)),
-    **_columns(Ensemble, TrainConfig(epochs=5)), **_columns(ATDA, TrainConfig(epochs=5))}
+FULL = {"natural": ("MadryNet", Natural(), TrainConfig(epochs=6)),
+        "madry-l2": ("MadryNet", Madry("l2", steps=5), TrainConfig(epochs=5)),
+        "madry-linf": ("MadryNet", Madry("linf"), TrainConfig(epochs=14, lr=1.75e-3)),
+        "madry-mix": ("MadryNet", Madry("mix", steps=5), TrainConfig(epochs=6)),
+        **_columns(Trades, TrainConfig(epochs=6, lr=1.5e-3), "SmallCNN"),
+        "trades-linf": ("SmallCNN", Trades("linf"), TrainConfig(epochs=8, lr=1.5e-3)),
+        **_columns(Ensemble, TrainConfig(epochs=5)),
+        **_columns(ATDA, TrainConfig(epochs=5))}
 
 # %% ../nbs/08_columns.ipynb #official
 _plain:dict = dict(ramp=0., precision="float32", schedule="constant")
+_drops:dict = dict(optimizer="sgd", ramp=0., precision="float32", schedule="drops")
 OFFICIAL = {"natural": ("MadryNet", Natural(), TrainConfig(91, 50, 1e-4, **_plain)),
             **_columns(Madry, TrainConfig(91, 50, 1e-4, **_plain), steps=40, reach=4/3),
-            **_columns(Trades, TrainConfig(100, 128, .01, optimizer="sgd", **_plain | {"schedule": "drops"}), "SmallCNN", steps=40, reach=4/3),
-            **_columns(Ensemble, TrainConfig(12, 64, 1e-3, **_plain)), **_columns(ATDA, TrainConfig(50, 32, 1e-3, **_plain))}
+            **_columns(Trades, TrainConfig(100, 128, .01, **_drops), "SmallCNN", steps=40, reach=4/3),
+            **_columns(Ensemble, TrainConfig(12, 64, 1e-3, **_plain)),
+            **_columns(ATDA, TrainConfig(50, 32, 1e-3, **_plain))}
 
 def _five(defence): return replace(defence, steps=5) if hasattr(defence, "steps") else defence
-QUICK = {column: (network, _five(defence), TrainConfig(epochs=4, batch_size=50)) for column, (network, defence, _) in FULL.items()}
+
+_brief = TrainConfig(epochs=4, batch_size=50)
+QUICK = {column: (network, _five(defence), _brief) for column, (network, defence, _) in FULL.items()}
 RECIPES = {"quick": QUICK, "full": FULL, "paper": OFFICIAL}
 
 # %% ../nbs/08_columns.ipynb #d5f923d7
@@ -84,9 +91,12 @@ class Preset:
 # %% ../nbs/08_columns.ipynb #presets
 PRESETS = {p.name: p for p in (
     Preset("zoo", 10, 100, about="the shipped networks on embedded images; ours have not seen them"),
-    Preset("quick", 12, 50, recipes="quick", about="networks trained on the 4,000 embedded images, judged on the others"),
-    Preset("full", 300, 10_000, source="mnist-test", n_so=1000, recipes="full", about="networks trained on 55,000 images, judged on MNIST's test set"),
-    Preset("paper", 10_000, 10_000, source="mnist-test", recipes="paper", about="the official recipes, for a GPU"))}
+    Preset("quick", 12, 50, recipes="quick",
+           about="networks trained on the 4,000 embedded images, judged on the others"),
+    Preset("full", 300, 10_000, source="mnist-test", n_so=1000, recipes="full",
+           about="networks trained on 55,000 images, judged on MNIST's test set"),
+    Preset("paper", 10_000, 10_000, source="mnist-test", recipes="paper",
+           about="the official recipes, for a GPU"))}
 
 # %% ../nbs/08_columns.ipynb #check-names
 def check_names(kind:str, # what they are names of, for the message
@@ -95,7 +105,9 @@ def check_names(kind:str, # what they are names of, for the message
                ):
     "ValueError lists what there is, where something else was asked for."
     unknown = [w for w in wanted if w not in names]
-    if unknown: raise ValueError(f"unknown {kind} {', '.join(map(repr, unknown))}: the known ones are {', '.join(names)}.")
+    if unknown:
+        what = ", ".join(map(repr, unknown))
+        raise ValueError(f"unknown {kind} {what}: the known ones are {', '.join(names)}.")
 
 # %% ../nbs/08_columns.ipynb #77a45d65
 def preset(name:str="zoo", # "zoo", "quick", "full", "paper"
