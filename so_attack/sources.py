@@ -219,7 +219,8 @@ class TimmFit:
         from timm.data import create_transform, resolve_data_config
         asked = getattr(getattr(model, "patch_embed", None), "img_size", None)    # it may be for another
         size = {"input_size": (3, *asked)} if isinstance(asked, (tuple, list)) and len(asked) == 2 else {}
-        config = resolve_data_config(size, pretrained_cfg=dict(model.pretrained_cfg))
+        known:Any = model.pretrained_cfg
+        config = resolve_data_config(size, pretrained_cfg=dict(known))
         self.size = tuple(config["input_size"][-2:])
         steps = create_transform(**config, is_training=False).transforms
         kinds = [type(s).__name__ for s in steps]
