@@ -40,7 +40,7 @@ def _close_linf(a, b, radius, among):
     return close
 
 def _some_linf(a, b, radius, among):
-    "On some of the pixels: a whole matrix of distances where many pairs are left, pair by pair where few are."
+    "On some of the pixels: a matrix of distances where many pairs are left, pair by pair where few are."
     if among.float().mean() < 1/8: return _pairs_within(a, b, radius, among, NORMS["linf"].length)
     return among & (torch.cdist(a, b, p=math.inf) <= radius)
 
@@ -75,7 +75,8 @@ class Ceiling:
     matched:int # images matched in the doubled graph; half of it is the fractional matching
 
     @property
-    def robust(self) -> int: return (2*self.n - self.matched)//2 # the most images on which a classifier can be robust
+    def robust(self) -> int: # the most images on which a classifier can be robust
+        return (2*self.n - self.matched)//2
     @property
     def accuracy(self) -> float: return self.robust/self.n
 

@@ -45,13 +45,19 @@ def graded(name, # what was looked for
           ) -> Check:
     "A check whose grade follows from its number."
     grade = "invalid" if number >= invalid else "suspect" if number >= suspect else "valid"
-    return Check(name, grade, round(float(number), 4), text, *((option, code) if grade != "valid" else ("", "")))
+    if grade == "valid": option, code = "", ""
+    return Check(name, grade, round(float(number), 4), text, option, code)
 
 # %% ../nbs/17_checks.ipynb #next-code
-def _other(name) -> tuple[str, str]: return f"--with {name}", f'audit(model, x, y, threats, others=["{name}"])'
+def _other(name) -> tuple[str, str]:
+    return f"--with {name}", f'audit(model, x, y, threats, others=["{name}"])'
+
 def _averaged(plan) -> tuple[str, str]: # an attack on random models, where there is one
-    return _other("torchattacks:EOTPGD") if any(t.norm == "linf" for t in plan.threats) else ("", "print(model(x[:4]) - model(x[:4]))")
-def _budget(plan) -> tuple[str, str]: return f"--budget {4*plan.budget}", f"audit(model, x, y, threats, budget={4*plan.budget})"
+    if any(t.norm == "linf" for t in plan.threats): return _other("torchattacks:EOTPGD")
+    return "", "print(model(x[:4]) - model(x[:4]))"
+
+def _budget(plan) -> tuple[str, str]:
+    return f"--budget {4*plan.budget}", f"audit(model, x, y, threats, budget={4*plan.budget})"
 
 # %% ../nbs/17_checks.ipynb #c6232660
 def _logits(model, x, rows):
@@ -59,7 +65,7 @@ def _logits(model, x, rows):
     with torch.no_grad(): return torch.cat([logits_of(model, part) for part in x.split(rows or len(x))])
 
 def _relative(a, b): # in percent
-    "Largest difference between two sets of logits, relative to their size; 100 where one is finite and the other not."
+    "Largest difference between two sets of logits, relative to their size; 100 where only one is finite."
     ok = torch.isfinite(a) & torch.isfinite(b)
     same = (a == b) | (torch.isnan(a) & torch.isnan(b))
     if not (ok | same).all(): return 100.
@@ -72,14 +78,16 @@ def check_mode(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; in the 
                rows:int | None=None # images at a time; None: all
               ) -> Check: # number in percent of the logits' size
     "Does the model answer differently in the mode in which it came?"
-    if not any(getattr(m, "training", False) for m in model.modules()): return graded("mode", 0, "The model came in eval mode.")
+    if not any(getattr(m, "training", False) for m in model.modules()):
+        return graded("mode", 0, "The model came in eval mode.")
     came = "The model came in training mode,"
     try:
         with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
             torch.manual_seed(0)
             z = _logits(copy.deepcopy(model), x, rows)
             with judging(model): number = _relative(z, _logits(model, x, rows))
-    except Exception: return graded("mode", 0, f"{came} in which it could not be asked; it was judged in eval mode.")
+    except Exception:
+        return graded("mode", 0, f"{came} in which it could not be asked; it was judged in eval mode.")
     if number < .1: return graded("mode", number, f"{came} which makes no difference to its logits.")
     text = f"{came} in which its logits differ by up to {number:.0f} %; it was judged in eval mode."
     return graded("mode", number, text, "", "model.eval()", suspect=.1)
@@ -92,7 +100,8 @@ def check_inputs(x:Tensor # (B, …) images in [0,1]
     span = 100*(hi.quantile(.9) - lo.quantile(.1)).item()
     seen = f"the first {len(x)} span [{lo.min():.3g}, {hi.max():.3g}]"
     if x.numel() < 100: return graded("inputs", 0, f"The images lie in [0,1] ({seen}).")
-    small = f"The images use {span:.3g} % of [0,1] ({seen}), and eps is measured in [0,1]: scale them so that black is 0 and white is 1."
+    small = (f"The images use {span:.3g} % of [0,1] ({seen}), and eps is measured in [0,1]: "
+             "scale them so that black is 0 and white is 1.")
     text = small if span <= 50 else f"The images lie in [0,1] ({seen})."
     return graded("inputs", 100 - span, text, "", "print(x.amin(), x.amax())", suspect=50, invalid=90)
 
@@ -106,15 +115,15 @@ def check_contract(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; in 
     "Randomness, dependence on the batch, probabilities, and normalisation."
     z = _logits(model, x, rows)
     random, batch = _relative(z, _logits(model, x, rows)), _among_others(model, x, z, rows)
-    return [graded("random", random, f"Asked twice, the model gave logits that differ by {random:.3g} % of their size.",
-                   *_averaged(plan), invalid=.1),
-            graded("batch", batch, f"An image's logits alone and among others differ by {batch:.3g} % of their size.",
-                   "", "print(model(x[:1]) - model(x[:8])[:1])", invalid=.1),
+    return [graded("random", random, "Asked twice, the model gave logits that differ by "
+                   f"{random:.3g} % of their size.", *_averaged(plan), invalid=.1),
+            graded("batch", batch, "An image's logits alone and among others differ by "
+                   f"{batch:.3g} % of their size.", "", "print(model(x[:1]) - model(x[:8])[:1])", invalid=.1),
             _check_probabilities(z),
             check_normalisation(model, x, y, rows)]
 
 def _among_others(model, x, z, rows):
-    "How much the logits z of some images differ from those that they get alone (the first eight), and in another order."
+    "How much the logits z differ from those that the images get alone (eight of them), or in another order."
     alone = _logits(model, x[:8], 1)
     return max(_relative(z[:8], alone), _relative(z, _logits(model, x.flip(0), rows).flip(0)))
 
@@ -123,8 +132,9 @@ def _check_probabilities(z):
     shares = bool(((z >= 0) & (z <= 1)).all() and (z.sum(1) - 1).abs().max() < .01)
     varies = len(z) == 1 or (z - z[:1]).abs().max() > 1e-6
     looks = bool(shares and varies)
-    text = "The outputs lie between 0 and 1 and add up to 1: probabilities, whose gradients vanish." if looks else _spans(z)
-    return graded("probabilities", 100*looks, text, "--probabilities", "audit(from_probabilities(model), x, y, threats)", invalid=1)
+    alike = "The outputs lie between 0 and 1 and add up to 1: probabilities, whose gradients vanish."
+    return graded("probabilities", 100*looks, alike if looks else _spans(z), "--probabilities",
+                  "audit(from_probabilities(model), x, y, threats)", invalid=1)
 
 def _spans(z):
     finite, masked = z[torch.isfinite(z)], int((z == -math.inf).any(0).sum())
@@ -139,8 +149,8 @@ def possible_classes(z:Tensor # (B, K) logits
 
 # %% ../nbs/17_checks.ipynb #bbb879d4
 _GRAY:list = [(.5, .5), (.1307, .3081), (0., 1/255)]
-_COLOR:list = [(.5, .5), ((.485, .456, .406), (.229, .224, .225)), ((.4914, .4822, .4465), (.247, .2435, .2616)),
-               (0., 1/255)]
+_COLOR:list = [(.5, .5), ((.485, .456, .406), (.229, .224, .225)),
+               ((.4914, .4822, .4465), (.247, .2435, .2616)), (0., 1/255)]
 
 def _numbers(v): return ",".join(f"{u:.4g}" for u in (v if isinstance(v, tuple) else (v,)))
 
@@ -149,22 +159,24 @@ def _usual(x): # mean and std in words and as tensors, of usual normalisations
     def fit(v): return x.new_tensor(v).reshape(1, -1, *[1]*(x.ndim - 2))
     return [(_numbers(m), _numbers(s), fit(m), fit(s)) for m, s in (_COLOR if color else _GRAY)]
 
-def _otherwise(model, x): # (model, images, what was done, what it means, option, code): other ways to ask the model
+def _otherwise(model, x): # model, images, what was done, what it means, option, code
+    "Other ways to ask the model."
     twice = "the images are normalised twice, or needlessly"
     if isinstance(model, Normalized):
-        yield (model.model, x, "without the normalisation around the model", f"{twice}. Leave out --mean and --std",
-               "", "audit(model.model, x, y, threats)")
+        yield (model.model, x, "without the normalisation around the model",
+               f"{twice}. Leave out --mean and --std", "", "audit(model.model, x, y, threats)")
     for m, s, mean, std in _usual(x):
-        yield (model, (x - mean)/std, f"after normalisation with mean {m} and std {s}", "the model expects normalised input",
-               f"--mean {m} --std {s}", f"audit(with_normalization(model, [{m}], [{s}]), x, y, threats)")
+        yield (model, (x - mean)/std, f"after normalisation with mean {m} and std {s}",
+               "the model expects normalised input", f"--mean {m} --std {s}",
+               f"audit(with_normalization(model, [{m}], [{s}]), x, y, threats)")
     for m, s, mean, std in _usual(x):
         yield (model, x*std + mean, f"after the normalisation with mean {m} and std {s} is undone",
                f"{twice}. Leave out --mean and --std, or take the normalisation out of the model",
                "", f"audit(with_normalization(model, [{_numbers(tuple((-mean/std).flatten().tolist()))}], "
                    f"[{_numbers(tuple((1/std).flatten().tolist()))}]), x, y, threats)")
     if x.ndim == 4 and x.shape[1] == 3:
-        yield (model, x.flip(1), "with red and blue exchanged", "the model expects its channels in the order BGR",
-               "", "audit(model, x.flip(1), y, threats)")
+        yield (model, x.flip(1), "with red and blue exchanged",
+               "the model expects its channels in the order BGR", "", "audit(model, x.flip(1), y, threats)")
 
 # %% ../nbs/17_checks.ipynb #better-code
 def _right(model, x, y, rows):
@@ -184,19 +196,21 @@ def check_normalisation(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits
                         y:Tensor, # (B,) int64
                         rows:int | None=None # images at a time; None: all
                        ) -> Check: # number in points that the best other way gains
-    "Would the model do clearly better on images that are normalised otherwise: more, less, or in another order of colours?"
+    "Would the model do clearly better on images normalised otherwise, or with colours in another order?"
     old, best = _right(model, x, y, rows), (0., 0, "", "", "", "")
     for other, images, done, means, option, code in _otherwise(model, x):
         gain = _better(new := _right(other, images, y, rows), old, y)
         if gain > best[0]: best = (gain, sum(new), done, means, option, code)
     gain, right, done, means, option, code = best
     n, before = len(old), f"{100*sum(old)/len(old):.0f} % of the first {len(old)} images are right"
-    if not gain: return graded("normalisation", 0, f"{before} on [0,1] pixels, and no usual normalisation does better.")
+    if not gain:
+        return graded("normalisation", 0, f"{before} on [0,1] pixels; no usual normalisation does better.")
     return graded("normalisation", gain, f"{before} as they are, and {100*right/n:.0f} % {done}: {means}.",
                   option, code, invalid=5)
 
 # %% ../nbs/17_checks.ipynb #1e3b8ab3
-def _limit(model): return -math.log(torch.finfo(precision(model)).tiny) # the margin at which exp(−margin) underflows
+def _limit(model): # the margin at which exp(−margin) underflows
+    return -math.log(torch.finfo(precision(model)).tiny)
 
 def _percent(part, whole): return 100*int(part)/max(1, int(whole))
 
@@ -213,15 +227,17 @@ def check_chance_to_attack(model:nn.Module, # its precision says where softmax s
     still = _percent((right.slope == 0).sum(), len(right))
     high = _percent((right.margin > _limit(model)).sum(), len(right))
     switched = " So PGD climbed the margin in its place." if plan.loss == "margin" else ""
-    return [graded("nan", nan, f"{nan:.3g} % of the images met a logit or a gradient that is NaN or infinite; "
-                   "they count as not robust.", "",
-                   "with torch.autograd.detect_anomaly(): model(x[:100].requires_grad_()).sum().backward()", 1e-9, 1),
+    anomaly = "with torch.autograd.detect_anomaly(): model(x[:100].requires_grad_()).sum().backward()"
+    return [graded("nan", nan, f"{nan:.3g} % of the images met a logit or a gradient that is NaN or "
+                   "infinite; they count as not robust.", "", anomaly, 1e-9, 1),
             graded("vanished", still, f"For {still:.3g} % of the images the margin has no slope at all, "
                    "so no gradient attack can move them.", *_other("torchattacks:Square"), 1, 10),
-            graded("saturated", high, f"For {high:.3g} % of the images the softmax is saturated (margin above "
-                   f"{_limit(model):.0f}) and the cross-entropy has no gradient.{switched}", *_other("autoattack"), 1),
-            graded("chance", 100*(e.low <= 1/classes), f"The clean accuracy is {e} %, and guessing among {classes} classes "
-                   f"gives {100/classes:.3g} %.", "", "print(model(x[:20]).argmax(1), y[:20])", invalid=1)]
+            graded("saturated", high, f"For {high:.3g} % of the images the softmax is saturated (margin "
+                   f"above {_limit(model):.0f}) and the cross-entropy has no gradient.{switched}",
+                   *_other("autoattack"), 1),
+            graded("chance", 100*(e.low <= 1/classes), f"The clean accuracy is {e} %, and guessing among "
+                   f"{classes} classes gives {100/classes:.3g} %.", "",
+                   "print(model(x[:20]).argmax(1), y[:20])", invalid=1)]
 
 # %% ../nbs/17_checks.ipynb #f083a67a
 def check_flattened(ledger, # DataFrame, one row an image, threat and attack
@@ -237,8 +253,8 @@ def check_flattened(ledger, # DataFrame, one row an image, threat and attack
     weak = gap >= 10 and p < .01
     text = (f"{threat}: PGD leaves {left:.1f} % and the second-order attack {right:.1f} % of the same images "
             f"(McNemar p = {p:.1g})")
-    text += (": PGD was too weak here, as happens where the loss that it climbs is flattened around the images. "
-             "Its number is an upper bound and no more." if weak else ".")
+    text += (": PGD was too weak here, as happens where the loss that it climbs is flattened around the "
+             "images. Its number is an upper bound and no more." if weak else ".")
     return graded("flattened", gap, text, *_other("autoattack"), suspect=10 if weak else math.inf)
 
 # %% ../nbs/17_checks.ipynb #3214b258
@@ -258,10 +274,10 @@ def check_moves(ledger, # DataFrame, one row an image, threat and attack
     surer = 100.*(lowest > before + 1e-3*abs(before))
     stayed, where = _largest(rows.groupby("name", sort=False).stayed.mean())
     misled, threat = _largest(surer.groupby("threat", sort=False).mean())
-    return [graded("unmoved", stayed, f"{where} returned {stayed:.3g} % of the images that survived it exactly "
-                   "as they were.", *_other("torchattacks:Square"), 1),
-            graded("misled", misled, f"{threat}: of {misled:.3g} % of the images that survived, every attack made "
-                   "the model surer.", *_other("torchattacks:Square"), 10)]
+    return [graded("unmoved", stayed, f"{where} returned {stayed:.3g} % of the images that survived it "
+                   "exactly as they were.", *_other("torchattacks:Square"), 1),
+            graded("misled", misled, f"{threat}: of {misled:.3g} % of the images that survived, every "
+                   "attack made the model surer.", *_other("torchattacks:Square"), 10)]
 
 # %% ../nbs/17_checks.ipynb #1251d468
 def check_verdicts(ledger, # DataFrame, one row an image, threat and attack
@@ -271,14 +287,15 @@ def check_verdicts(ledger, # DataFrame, one row an image, threat and attack
     wrong = ledger["sample"][(ledger.attack == "natural") & (ledger.verdict != "robust")]
     rows = ledger[(ledger.attack != "natural") & ~ledger["sample"].isin(wrong)]
     rounding, repeat = (_changed(rows, column, plan.others) for column in ("rounded", "repeat"))
-    checks = [graded("rounding", rounding, f"{rounding:.3g} % of the verdicts change when the image is rounded to 8 bits.",
-                     "", "report.ledger.groupby(['threat', 'attack']).rounded.mean()", 10),
-              graded("repeat", repeat, f"{repeat:.3g} % of the verdicts change when the model is asked again.",
-                     *_averaged(plan), .5, 5)]
+    checks = [graded("rounding", rounding, f"{rounding:.3g} % of the verdicts change when the image is "
+                     "rounded to 8 bits.", "",
+                     "report.ledger.groupby(['threat', 'attack']).rounded.mean()", 10),
+              graded("repeat", repeat, f"{repeat:.3g} % of the verdicts change when the model is asked "
+                     "again.", *_averaged(plan), .5, 5)]
     return checks + (check_others(ledger, rows, plan) if plan.others else [])
 
 def _changed(rows, same, others): # in percent
-    "Verdicts that change, among our attacks or among the others: whichever is more, so that neither dilutes the other."
+    "Verdicts that change, among our attacks or among the others: whichever is more."
     theirs = rows.attack.isin(others)
     return max(_percent((~part[same]).sum(), len(part)) for part in (rows[~theirs], rows[theirs]))
 
@@ -292,10 +309,11 @@ def check_others(ledger, # DataFrame, one row an image, threat and attack
     missed = _percent(broke, ledger["sample"].nunique())
     theirs, names = rows[rows.attack.isin(plan.others)], ", ".join(plan.others)
     out = _percent(theirs.outside.sum(), len(theirs))
-    return [graded("second opinion", missed, f"{names} broke {broke} images ({missed:.3g} %) that our attacks left.",
-                   *_budget(plan), 1),
+    return [graded("second opinion", missed, f"{names} broke {broke} images ({missed:.3g} %) that our "
+                   "attacks left.", *_budget(plan), 1),
             graded("outside", out, f"{out:.3g} % of the images from {names} lay outside the ball or the box, "
-                   "and were brought back before the verdict.", "", "report.ledger[report.ledger.outside]", 5)]
+                   "and were brought back before the verdict.", "",
+                   "report.ledger[report.ledger.outside]", 5)]
 
 # %% ../nbs/17_checks.ipynb #291fb943
 def curves(more, # DataFrame, what `more_rows` made
@@ -305,7 +323,8 @@ def curves(more, # DataFrame, what `more_rows` made
     "Robust accuracy over ε, on the first few images."
     import pandas as pd
     rows = more[more.attack.isin(attacks)]
-    robust = rows.assign(robust=rows.verdict == "robust").groupby(["threat", "sample"], sort=False).robust.all()
+    verdicts = rows.assign(robust=rows.verdict == "robust")
+    robust = verdicts.groupby(["threat", "sample"], sort=False).robust.all()
     left = {Threat.parse(t): k for t, k in robust.groupby("threat", sort=False).sum().items()}
     points = [{"norm": t.norm, "eps": t.eps, "accuracy": 100*k/m} for t, k in left.items()]
     return pd.DataFrame(points, columns=["norm", "eps", "accuracy"])
@@ -313,7 +332,9 @@ def curves(more, # DataFrame, what `more_rows` made
 def _rise(curve): # of one norm, smallest eps first: points, from the lowest so far, in words
     rises, lowest = [(0., "")], None
     for c in curve:
-        if lowest: rises.append((c.accuracy - lowest.accuracy, f"from {c.norm}:{lowest.eps:g} to {c.norm}:{c.eps:g}"))
+        if lowest:
+            ends = f"from {c.norm}:{lowest.eps:g} to {c.norm}:{c.eps:g}"
+            rises.append((c.accuracy - lowest.accuracy, ends))
         if not lowest or c.accuracy < lowest.accuracy: lowest = c
     return max(rises, key=lambda r: r[0])
 
@@ -331,8 +352,8 @@ def check_sizes(more, # DataFrame, what `more_rows` made
     gain, where = (_percent(count.max(), m), count.idxmax()) if len(count) else (0., "any threat")
     many = max(5, 200/m)*.999                                                     # one image may be luck
     return [graded("sizes", rise, words, *_budget(plan), many),
-            graded("steps", gain, f"Twice the steps break {gain:.3g} % more of the first {m} images in {where}.",
-                   *_budget(plan), many)]
+            graded("steps", gain, f"Twice the steps break {gain:.3g} % more of the first {m} images "
+                   f"in {where}.", *_budget(plan), many)]
 
 # %% ../nbs/17_checks.ipynb #92a4a619
 def ceilings(x, # (N, …) images in [0,1]: a tensor, or something of which slices are tensors
@@ -356,15 +377,16 @@ def check_ceiling(ledger, # DataFrame, one row an image, threat and attack
     n = ledger["sample"].nunique()
     above = {t: 100*len(survivors(ledger, [t], ["pgd", "so"]))/n - cap for t, cap in caps.items()}
     t = max(above, key=lambda k: above[k])
-    words = (f"{t}: the robust accuracy is {above[t]:.1f} points above {caps[t]:.1f} %, which no classifier can pass, "
-             "since classes lie closer together than 2ε.")
+    words = (f"{t}: the robust accuracy is {above[t]:.1f} points above {caps[t]:.1f} %, which no classifier "
+             "can pass, since classes lie closer together than 2ε.")
     if above[t] < 1e-9:
         words = (f"No classifier can be above {min(caps.values()):.1f} % in the hardest of these threats, "
                  "by the distances between classes; no number here is.")
     return graded("ceiling", max(above[t], 0.), words, *_budget(plan), 1e-9)
 
 # %% ../nbs/17_checks.ipynb #4d069ab5
-_SEARCH = ("unmoved", "misled", "flattened", "sizes", "steps", "rounding", "repeat", "second opinion", "ceiling")
+_SEARCH = ("unmoved", "misled", "flattened", "sizes", "steps",
+           "rounding", "repeat", "second opinion", "ceiling")
 EXPLAINS = {
     "nan": ("random", "batch", "mode", "vanished", "saturated", "chance", *_SEARCH),
     "random": ("batch", "mode", "vanished", *_SEARCH),

@@ -27,7 +27,7 @@ def png(x # in [0,1], on the CPU
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 def _picture(x):
-    "One or three channels (C,H,W) that show all of the numbers; what is no picture gets a padding of mid-grey."
+    "One or three channels (C,H,W) that show all of the numbers, padded with mid-grey where need be."
     if x.ndim == 2: return x[None]
     if x.ndim == 3: return x if len(x) in (1, 3) else torch.cat(list(x), 1)[None]
     wide = max(min(x.numel(), 16), math.ceil((4*x.numel())**.5))                # four times as wide as high
@@ -77,9 +77,13 @@ def upset(report:AuditReport, # what `audit` returned
     xs, columns = [left + 12 + 28*i for i in range(len(table))], []
     for x, (_, r) in zip(xs, table.iterrows()):
         on = [ys[a] for a in names if r[a]]
-        columns.append({"x": x, "images": int(r.images), "top": round(base - 90*r.images/tallest, 1), "y1": min(on), "y2": max(on), "title": ", ".join(a for a in names if r[a])})
-    rows = [{"name": a, "total": totals[a], "y": ys[a], "dots": [{"x": x, "on": bool(v)} for x, v in zip(xs, table[a])]} for a in names]
-    return {"columns": columns, "rows": rows, "left": left, "base": base, "width": left + 28*max(1, len(columns)) + 10, "height": base + 30 + 20*len(names)}
+        title = ", ".join(a for a in names if r[a])
+        columns.append({"x": x, "images": int(r.images), "top": round(base - 90*r.images/tallest, 1),
+                        "y1": min(on), "y2": max(on), "title": title})
+    def dots(a): return [{"x": x, "on": bool(v)} for x, v in zip(xs, table[a])]
+    rows = [{"name": a, "total": totals[a], "y": ys[a], "dots": dots(a)} for a in names]
+    return {"columns": columns, "rows": rows, "left": left, "base": base,
+            "width": left + 28*max(1, len(columns)) + 10, "height": base + 30 + 20*len(names)}
 
 # %% ../nbs/15_pages.ipynb #alone-code
 def _images(n): return f"{n:,} image{'s' if n != 1 else ''}"
@@ -88,9 +92,11 @@ def alone(report:AuditReport # what `audit` returned
          ) -> list[str]: # sentences
     "What was found by one norm, or by one attack, only."
     threats = list(map(str, report.plan.threats))
-    lines = [f"Broken only in {t}: {_images(only(report.ledger, [t]))}." for t in threats] if len(threats) > 1 else []
+    lines = [f"Broken only in {t}: {_images(only(report.ledger, [t]))}." for t in threats if len(threats) > 1]
     so = len(survivors(report.ledger, attacks=["pgd"])) - len(survivors(report.ledger, attacks=["pgd", "so"]))
-    return lines + [f"Left by PGD in every threat, and broken by the second-order attack: {_images(so)}."] + [f"Broken only by {a}: {_images(only(report.ledger, attacks=[a]))}." for a in report.plan.others]
+    lines.append(f"Left by PGD in every threat, and broken by the second-order attack: {_images(so)}.")
+    others = {a: only(report.ledger, attacks=[a]) for a in report.plan.others}
+    return lines + [f"Broken only by {a}: {_images(k)}." for a, k in others.items()]
 
 # %% ../nbs/15_pages.ipynb #7c0d6b68
 def panels(report:AuditReport # what `audit` returned
@@ -116,18 +122,21 @@ def confusion(report:AuditReport, # what `audit` returned
              ) -> list[dict]: # one a threat: every cell, or with more classes the most frequent mistakes
     "True and predicted classes under the first attack that broke an image."
     cells = report.about["model"]["classes"] <= most
-    return [{"threat": str(t), "names": [], "cells": [], "pairs": []} | (_cells if cells else _pairs)(report, _first(report, str(t)))
+    def shown(first): return _cells(report, first) if cells else _pairs(report, first)
+    return [{"threat": str(t), "names": [], "cells": [], "pairs": []} | shown(_first(report, str(t)))
             for t in report.plan.threats]
 
 def _first(report, t):
     "One row an image: the first attack that broke it, or any where none did."
     rows = report.ledger[(report.ledger.threat == t) & (report.ledger.verdict != "invalid")]
-    return rows.assign(whole=rows.verdict != "fooled").sort_values("whole", kind="stable").drop_duplicates("sample")
+    whole = rows.assign(whole=rows.verdict != "fooled").sort_values("whole", kind="stable")
+    return whole.drop_duplicates("sample")
 
 def _pairs(report, first):
     wrong = first[first.label != first.prediction]
     counts = wrong.groupby(["label", "prediction"]).size().sort_values(ascending=False, kind="stable")
-    return {"pairs": [(_class(report, a), _class(report, b), int(v)) for (a, b), v in counts.head(12).items()]}
+    def name(k): return _class(report, k)
+    return {"pairs": [(name(a), name(b), int(v)) for (a, b), v in counts.head(12).items()]}
 
 def _cells(report, first):
     counts, totals = first.groupby(["label", "prediction"]).size(), first.groupby("label").size()
@@ -136,12 +145,13 @@ def _cells(report, first):
         count = int(counts.get((a, b), 0))
         return {"count": count, "share": round(.85*count/max(1, int(totals.get(a, 0))), 2)}
     names = [_class(report, k) for k in range(K)]
-    return {"names": names, "cells": [{"name": names[a], "shown": [cell(a, b) for b in range(K)]} for a in range(K)]}
+    def row(a): return {"name": names[a], "shown": [cell(a, b) for b in range(K)]}
+    return {"names": names, "cells": [row(a) for a in range(K)]}
 
 # %% ../nbs/15_pages.ipynb #7aa01f1a
 _MEANING = {
-    "valid": "None of the known ways in which attacks fail was found. The number is an upper bound all the same: "
-             "a better attack may come.",
+    "valid": "None of the known ways in which attacks fail was found. The number is an upper bound all the "
+             "same: a better attack may come.",
     "suspect": "At least one attack was weaker than it should have been, or something stood in its way: "
                "see the flags for which number is affected.",
     "invalid": "Something is broken, so this number must not be used. The flags say what to repair."}
@@ -164,7 +174,8 @@ def html(report:AuditReport # what `audit` returned
             "rows": rows, "table_notes": _table_notes(report, rows),
             "upset": upset(report), "alone": alone(report), "panels": panels(report),
             "gallery": gallery(report), "ratio": _ratio(report), "confusion": confusion(report),
-            "notes": report.notes, "attacks": [{"name": f"{t} {n}", "settings": _settings(a)} for t, n, a in attacks]}
+            "notes": report.notes,
+            "attacks": [{"name": f"{t} {n}", "settings": _settings(a)} for t, n, a in attacks]}
     template = files("so_attack").joinpath("templates/audit.html").read_text(encoding="utf-8")
     engine = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return _utf8(engine.from_string(template).render(report.about | page))
@@ -178,12 +189,14 @@ def _table_rows(report):
 
 def _table_notes(report, rows):
     caps = [f"{cap:.1f} % ({t})" for t, cap in report.ceilings.items() if cap < 99.95]
-    lines = ["Each attack's row says how many images are still right under that attack; “all” joins the attacks of a threat, "
-             "and the union joins all of them. An average over threats would hide the weakest."]
+    lines = ["Each attack's row says how many images are still right under that attack; “all” joins the "
+             "attacks of a threat, and the union joins all of them. An average over threats would hide the "
+             "weakest."]
     if caps:
-        mark = " † marks numbers above that: there the attack failed." if any(r["above"] for r in rows) else ""
-        lines.append(f"No classifier can be above {', '.join(caps)} on these images, since some of different classes "
-                     f"lie closer together than 2ε.{mark}")
+        marked = any(r["above"] for r in rows)
+        mark = " † marks numbers above that: there the attack failed." if marked else ""
+        lines.append(f"No classifier can be above {', '.join(caps)} on these images, since some of different "
+                     f"classes lie closer together than 2ε.{mark}")
     return lines
 
 # %% ../nbs/15_pages.ipynb #fde28a87
@@ -194,7 +207,8 @@ def _word(v):
 
 def _settings(attack) -> str: # e.g. "PGD: steps 40, restarts 2, …"
     name, *rest = attack.to_json().items()
-    return f"{name[1]}: " + ", ".join(f"{k} {_word(v)}" for k, v in rest if v is not None and k not in ("norm", "eps"))
+    told = [f"{k} {_word(v)}" for k, v in rest if v is not None and k not in ("norm", "eps")]
+    return f"{name[1]}: " + ", ".join(told)
 
 def _ratio(report):
     height, width = _picture(report.gallery[0]["x"]).shape[1:] if report.gallery else (1, 1)
