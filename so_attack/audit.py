@@ -23,7 +23,7 @@ from .evaluation import Estimate
 from .experiments import machine
 from .sources import Cast, as_classifier
 from .ledger import Job, Plan, comparable, claim, fill_ledger, first_few, load_examples, more_rows, rows_where, sizes, survivors
-from .checks import Check, _limit, ceilings, check_ceiling, check_chance_to_attack, check_contract, check_flattened, check_inputs, check_mode, check_moves, check_sizes, check_verdicts, curves, explained, grade
+from .checks import Check, _limit, ceilings, check_ceiling, check_chance_to_attack, check_contract, check_flattened, check_inputs, check_mode, check_moves, check_sizes, check_verdicts, curves, explained, grade, possible_classes
 
 # %% ../nbs/10_audit.ipynb #d66f3388
 @dataclass(frozen=True, eq=False)
@@ -247,13 +247,13 @@ def audit(model:nn.Module, # from (B,…) images in [0,1] to (B,K) logits; given
         model, probe, device = _refuse(model, x, y, plan)
         mode = check_mode(model, probe[0], plan.batch_size)
         with judging(model), nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
-            checks, plan, classes = _contract(model, probe, [mode], plan)
+            checks, plan, classes, possible = _contract(model, probe, [mode], plan)
             with claim(Path(folder), _identity(model, x, y, plan, device, about or {})) as (identity, mended):
                 jobs, twin = _jobs(model, x, y, plan, identity, device)
                 spent = _clock(Path(folder)/"spent.json", began)
                 ledger, more, notes = _record(jobs, x, plan, Path(folder), identity, mended, spent, progress)
                 caps = _ceilings(Path(folder), x, y, plan, identity)
-                checks += _asked(model, ledger, more, plan, caps, classes)
+                checks += _asked(model, ledger, more, plan, caps, possible)
                 facts = _facts(identity, classes, about or {}) | spent()
                 notes = (*facts["sources"], *notes, *_notes(model, twin, plan, ledger))
                 return AuditReport(ledger, more, tuple(explained(checks)), plan, facts, caps, notes, tuple(pick_gallery(ledger, x, Path(folder), plan)))
@@ -303,14 +303,14 @@ def _in_its_precision(model, x):
     return new
 
 # %% ../nbs/10_audit.ipynb #contract-code
-def _contract(model, probe, checks, plan) -> tuple[list[Check], Plan, int]:
-    "The checks that are made before any attack; they also decide which loss is climbed."
+def _contract(model, probe, checks, plan) -> tuple[list[Check], Plan, int, int]:
+    "The checks that are made before any attack; they also decide which loss is climbed. And how many classes there are, and can occur."
     x, y = probe
     checks = [*checks, check_inputs(x), *check_contract(model, x, y, plan, plan.batch_size)]
     z = logits_of(model, x, plan.batch_size).detach()
     if (-margin(z, y) > _limit(model)).float().mean() >= .01:
         plan = replace(plan, loss="margin")
-    return checks, plan, z.shape[1]
+    return checks, plan, z.shape[1], possible_classes(z)
 
 # %% ../nbs/10_audit.ipynb #b3ed88b3
 def _identity(model, x, y, plan, device, about) -> dict:
@@ -354,10 +354,10 @@ def _record(jobs, x, plan, out, identity, mended, spent, progress):
     again = f"those of {dropped:,} images were made again, since it answers otherwise" if dropped else "it answers as before"
     return ledger, more, [f"The model's source was mended while it was audited; on the finished rows, {again}."]*mended
 
-def _asked(model, ledger, more, plan, caps, classes) -> list[Check]:
-    "What the rows tell."
+def _asked(model, ledger, more, plan, caps, possible) -> list[Check]:
+    "What the rows tell; `possible`: the number of classes that can occur."
     flat = [check_flattened(ledger, str(t)) for t in plan.threats]
-    return [*check_chance_to_attack(model, ledger, plan, classes), *flat, *check_moves(ledger, plan), *check_verdicts(ledger, plan),
+    return [*check_chance_to_attack(model, ledger, plan, possible), *flat, *check_moves(ledger, plan), *check_verdicts(ledger, plan),
             *check_sizes(more, first_few(ledger["sample"].nunique()), plan), check_ceiling(ledger, caps, plan)]
 
 def _facts(identity, classes, about) -> dict:
