@@ -15,13 +15,19 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
-from .norms import NORMS, Threat, flat, gaussian, parse_norm, per_sample, project, random_in_ball, sample_seeds, steepest
-from .models import check_batch, check_labels, flushing, input_gradient, judging, logits_of
+from .norms import NORMS, Threat, gaussian, parse_norm, per_sample, project, random_in_ball
+from .norms import sample_seeds, steepest
+from .models import check_batch, check_labels, check_size, flushing, input_gradient, judging
+from .models import logits_of, sound
 
 # %% ../nbs/04_attacks.ipynb #ef87935d
+def _floor(z): # lower than any logit, and yet many of them can be added up
+    return torch.finfo(z.dtype).min*2**-20
+
 def _right_and_wrong(z, y):
-    "z_y, and z with −∞ in its place."
-    return z.gather(1, y[:, None])[:, 0], z.scatter(1, y[:, None], -math.inf)
+    "z_y, and z with a number in its place that is lower than all; in at least float32."
+    z = z.to(torch.promote_types(z.dtype, torch.float32))
+    return z.gather(1, y[:, None])[:, 0].clamp_min(_floor(z)), z.scatter(1, y[:, None], _floor(z))
 
 def cross_entropy(z:Tensor, # (B, K) logits
                   y:Tensor # (B,) int64
@@ -41,34 +47,43 @@ def margin(z:Tensor, # (B, K) logits
 def toward(target:Tensor # (B,) the wrong class to reach
           ): # (z, y) -> (B,) positive where `target` is ahead of y
     "A loss that leaves one way open: the target's logit minus the right one."
-    return lambda z, y: z.gather(1, target[:, None])[:, 0] - z.gather(1, y[:, None])[:, 0]
+    return lambda z, y: _logit(z, target) - _logit(z, y)
 
-def _toward_some(target, loss): # toward the target, or where it is −1, up the loss
-    return lambda z, y: torch.where(target < 0, loss(z, y), toward(target.clamp_min(0))(z, y))
+def _logit(z, k): return z.gather(1, k[:, None])[:, 0].clamp_min(_floor(z))
+
+def _toward_some(loss): # y: (B, 2) label and target; toward the target, or where it is −1, up the loss
+    def climbed(z, y):
+        label, target = y.unbind(1)
+        return torch.where(target < 0, loss(z, label), toward(target.clamp_min(0))(z, label))
+    return climbed
 
 LOSSES = {"ce": cross_entropy, "margin": margin}
 
 # %% ../nbs/04_attacks.ipynb #d240ea4f
 def mean_gradient(model:nn.Module, # maps (B,…) to (B,K) logits
                   x:Tensor, # (B, …)
-                  y:Tensor, # (B,)
+                  y:Tensor, # (B,), or more for each sample where the loss wants it
                   loss, # (z, y) -> (B,)
                   sigma:float=0., # standard deviation of the noise, in pixels; 0: the plain gradient
                   samples:int=1, # number of noisy copies
                   seeds:Tensor | None=None, # (B,) int64 seeds of the samples' noise
                   draw:int=0, # number of the first block of noise
-                  width:Tensor | None=None # (B,) factor of each sample's sigma; None: 1
-                 ) -> tuple[Tensor, Tensor, Tensor]: # mean gradient (B,…), mean loss (B,), logits at the last point (B,K)
+                  width:Tensor | None=None, # (B,) factor of each sample's sigma; None: 1
+                  rows:int | None=None # most images in one pass; None: copies up to 167 MNIST images
+                 ) -> tuple[Tensor, Tensor, Tensor]: # mean gradient (B,…) and loss (B,), last logits (B,K)
     "(1/n) Σₖ ∇ₓL(x + uₖ, y) with uₖ ~ N(0, σ²I): paper, Eq. (4)."
-    if sigma == 0: return input_gradient(model, x, y, loss)
+    if sigma == 0: return input_gradient(model, x, y, loss, rows)
     if seeds is None: seeds = sample_seeds(len(x), device=x.device)
     wide = 1. if width is None else per_sample(width, x)
-    g_sum, loss_sum = torch.zeros_like(x), torch.zeros_like(x[:, 0].reshape(len(x), -1)[:, 0])
-    at_once = max(1, 2**17//x.numel())                                         # copies in one pass: at most 167 MNIST images
+    def copy(k): return x.add(gaussian(seeds, x.shape[1:], draw + k).to(x.dtype)*wide, alpha=sigma)
+    def loss_of_copies(z, y): return torch.cat([loss(part, y) for part in z.split(len(y))])
+    g_sum, loss_sum = torch.zeros_like(x), x.new_zeros(len(x))
+    at_once = max(1, min(2**17//x.numel(), 2**17 if rows is None else rows//len(x)))
     for part in torch.arange(samples).split(at_once):
-        cloud = torch.cat([x.add(gaussian(seeds, x.shape[1:], draw + k).to(x.dtype)*wide, alpha=sigma) for k in part.tolist()])
-        g, value, z = input_gradient(model, cloud, y, lambda z, y: torch.cat([loss(copy, y) for copy in z.split(len(y))]))
-        g_sum, loss_sum = g_sum + g.unflatten(0, (len(part), -1)).sum(0), loss_sum + value.unflatten(0, (len(part), -1)).sum(0)
+        cloud = torch.cat([copy(k) for k in part.tolist()])
+        g, value, z = input_gradient(model, cloud, y, loss_of_copies, rows if at_once == 1 else None)
+        g_sum = g_sum + g.unflatten(0, (len(part), -1)).sum(0)
+        loss_sum = loss_sum + value.unflatten(0, (len(part), -1)).sum(0)
     return g_sum/samples, loss_sum/samples, z[-len(x):]
 
 # %% ../nbs/04_attacks.ipynb #690e772f
@@ -76,10 +91,10 @@ class Search(NamedTuple):
     "What an attack found, and what it spent."
     x_adv:Tensor # (B, …) in ball and box
     gradients:Tensor # (B,) int64, gradient evaluations spent on each sample
-    finite:Tensor # (B,) bool, False where a gradient or logit was NaN or infinite
+    finite:Tensor # (B,) bool, False where a gradient was NaN or infinite, or a logit NaN or +∞
 
-def _logits(model, x):
-    with torch.no_grad(): return model(x.view_as(x))
+def _logits(model, x, rows):
+    with torch.no_grad(): return logits_of(model, x, rows)
 
 # %% ../nbs/04_attacks.ipynb #rows-code
 class _Rows(NamedTuple):
@@ -101,26 +116,35 @@ def ascend(attack, # the settings: a PGD, SecondOrder or FGSM
            y:Tensor, # (B,) int64
            start:Tensor, # (B, …) first iterates
            seeds:Tensor, # (B,) int64, one seed a sample for its noise
-           trace:list | None=None, # a dict for each step is appended: step; and for those still climbing index in the batch, grad_norm, loss
+           trace:list | None=None, # a dict a step is appended: step; of the rows left index, grad_norm, loss
            target:Tensor | None=None, # (B,) wrong classes to reach, −1 for any; None: any for all
            loss=None, # (z, y) -> (B,), what to climb; None: what `attack.loss` names
-           owner:Tensor | None=None, # (B,) int64, the image that each row is an attempt on; when one fools, all of that image leave; None: a row, an image
+           owner:Tensor | None=None, # (B,) int64, the image of each row, with which it leaves; None: its own
            width:Tensor | None=None, # (B,) factor of each row's noise; None: 1
-           judge:nn.Module | None=None # says who is fooled; None: `model`
+           judge:nn.Module | None=None, # says who is fooled; None: `model`
+           rows:int | None=None # most images that a model gets in one pass; None: all
           ) -> Search:
     "One attempt: `attack.steps` steps of steepest ascent on the loss, smoothed where the attack has noise."
-    out, spent, finite, index = start.clone(), torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool), torch.arange(len(x), device=x.device)
+    out, index = start.clone(), torch.arange(len(x), device=x.device)
+    spent, finite = torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool)
     loss, judge = LOSSES[attack.loss] if loss is None else loss, model if judge is None else judge
-    r = _Rows(index, start, y, x, seeds, torch.zeros_like(start), y if target is None else target, index if owner is None else owner, torch.ones_like(y, dtype=x.dtype) if width is None else width)
+    climbed = loss if target is None else _toward_some(loss)
+    if width is None: width = torch.ones_like(y, dtype=x.dtype)
+    r = _Rows(index, start, y, x, seeds, torch.zeros_like(start), y if target is None else target,
+              index if owner is None else owner, width)
     for t in range(attack.steps):
-        if attack.early_stop and attack.looks_first(t): r, _ = _leave(out, finite, r, _logits(judge, r.x_t.clamp(0, 1)))
+        if attack.early_stop and attack.looks_first(t):
+            r, _ = _leave(out, finite, r, _logits(judge, r.x_t.clamp(0, 1), rows))
         if len(r.place) == 0: break
-        g, value, z = mean_gradient(model, r.x_t, r.y, loss if target is None else _toward_some(r.goal, loss), attack.sigma_at(t, x), attack.samples, r.seeds, t*attack.samples, r.width)
+        labels = r.y if target is None else torch.stack([r.y, r.goal], 1)
+        g, value, z = mean_gradient(model, r.x_t, labels, climbed, attack.sigma_at(t, x), attack.samples,
+                                    r.seeds, t*attack.samples, r.width, rows)
         spent[r.place] += attack.samples
-        finite[r.place] &= torch.isfinite(NORMS["linf"].length(g) + value)
-        if trace is not None: trace.append({"step": t, "index": r.place, "grad_norm": NORMS["l2"].length(g), "loss": value})
+        finite[r.place] &= torch.isfinite(NORMS["linf"].length(g) + value) & sound(z)
+        if trace is not None:
+            trace.append({"step": t, "index": r.place, "grad_norm": NORMS["l2"].length(g), "loss": value})
         if attack.early_stop and not attack.looks_first(t):
-            if attack.noisy or judge is not model: z = _second_look(judge, r, z)
+            if attack.noisy or judge is not model: z = _second_look(judge, r, z, rows)
             r, keep = _leave(out, finite, r, z)
             g = g[keep]
         m = attack.momentum*r.m + steepest(g, "l2") if attack.momentum else g
@@ -129,13 +153,16 @@ def ascend(attack, # the settings: a PGD, SecondOrder or FGSM
     return Search(out, spent, finite)
 
 # %% ../nbs/04_attacks.ipynb #b5defe93
-def _second_look(judge, r, z): # z, but the judge's logits at x_t where z is wrong
+def _second_look(judge, r, z, rows): # z, but the judge's logits at x_t where z is wrong
     suspect = z.argmax(1) != r.y
-    return z.masked_scatter(suspect[:, None], _logits(judge, r.x_t[suspect]).to(z.dtype)) if suspect.any() else z
+    if not suspect.any(): return z
+    seen = _logits(judge, r.x_t[suspect], rows)
+    exact = torch.promote_types(z.dtype, seen.dtype)
+    return z.to(exact).masked_scatter(suspect[:, None], seen.to(exact))
 
 def _leave(out, finite, r, z): # who is left, and which rows they had
-    "Note the iterates of fooled or broken samples in `out` and take them out of the batch, with the other attempts on a fooled image."
-    fine, right = torch.isfinite(z).all(1), z.argmax(1) == r.y
+    "Note in `out` where fooled or broken rows are; they leave, and so do other attempts on a fooled image."
+    fine, right = sound(z), z.argmax(1) == r.y
     if (fine & right).all(): return r, slice(None)
     finite[r.place] &= fine
     out[r.place] = r.x_t.clamp(0, 1)
@@ -155,7 +182,8 @@ def at_step(schedule:float | tuple, # a number, or (first, last)
 # %% ../nbs/04_attacks.ipynb #move-code
 def _move(attack, r, d, t): # step t along d, and back
     there = torch.add(r.x_t, d, alpha=at_step(attack.step, t, attack.steps))
-    return NORMS[attack.norm].shrink(there - r.x, attack.eps).add_(r.x) if attack.clip_last else project(there, r.x, attack.eps, attack.norm)
+    if attack.clip_last: return NORMS[attack.norm].shrink(there - r.x, attack.eps).add_(r.x)
+    return project(there, r.x, attack.eps, attack.norm)
 
 # %% ../nbs/04_attacks.ipynb #a77ac002
 class Attack:
@@ -194,19 +222,21 @@ class PGD(Attack):
     eps:float # radius of the ball, in pixel values of [0,1]
     steps:int=40 # gradient steps of an attempt
     _:KW_ONLY
-    step_size:float | tuple | None=None # length of a step, or (first, last); None: 2.5·eps/steps (eps for a single step)
+    step_size:float | tuple | None=None # of a step, or (first, last); None: 2.5·eps/steps, eps for one step
     random_start:bool=True # first attempt from a random point of the ball; otherwise from x
-    restarts:int=1 # attempts; later ones start at random points and are made for survivors only
-    targets:bool=False # two of three later attempts aim at one wrong class: the likeliest on the clean image, then the next, nine at most
-    refine:bool=False # the last attempt of every wave but the first starts from the nearest miss: see `refinement`
+    restarts:int=1 # attempts; later ones start at random points, for survivors only
+    targets:bool=False # two of three later attempts aim at one wrong class, the likeliest first, nine at most
+    refine:bool=False # the last attempt of later waves starts from the nearest miss: see `refinement`
     momentum:float=0. # in [0,1): weight of the earlier directions
     loss:str="ce" # "ce" or "margin"
     early_stop:bool=True # a fooled sample leaves the batch; False: all steps, last iterate
     clip_last:bool=False # clip to [0,1] after the last step only, as the paper's ℓ2 code does
 
     def __post_init__(self): _check_settings(self)
-    def run(self, model, x, y, generator=None, trace=None, judge=None) -> Search: return run(self, model, x, y, generator, trace, judge)
-    def __call__(self, model, x, y, generator=None, trace=None) -> Tensor: return self.run(model, x, y, generator, trace).x_adv
+    def run(self, model, x, y, generator=None, trace=None, judge=None, rows=None) -> Search:
+        return run(self, model, x, y, generator, trace, judge, rows)
+    def __call__(self, model, x, y, generator=None, trace=None) -> Tensor:
+        return self.run(model, x, y, generator, trace).x_adv
     def to_json(self) -> dict: return to_json(self)
 
     @property
@@ -303,32 +333,38 @@ def run(attack:PGD, # or FGSM, SecondOrder
         model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; its mode and gradients are left as found
         x:Tensor, # (B, …) images in [0,1]
         y:Tensor, # (B,) int64 labels
-        generator:torch.Generator | Tensor | int | None=None, # source of randomness, a seed, or (B,) int64 seeds of the samples; None: seed 0
-        trace:list | None=None, # a dict for each step is appended: step; and for those still climbing index, grad_norm, loss
-        judge:nn.Module | None=None # says who is fooled, where `model` is a fast copy of it; in eval mode; None: `model`
+        generator:torch.Generator | Tensor | int | None=None, # or (B,) int64 seeds, or a seed; None: 0
+        trace:list | None=None, # a dict a step is appended: step; of the rows left index, grad_norm, loss
+        judge:nn.Module | None=None, # says who is fooled, in eval mode, where `model` is its copy; None: `model`
+        rows:int | None=None # most images that a model gets in one pass; None: as many as the waves have
        ) -> Search:
     "Attack a batch; ValueError in one sentence where the input breaks the contract."
     check_batch(x)
     check_labels(x, y)
+    check_size(attack, x)
     judge = model if judge is None else judge
     with torch.inference_mode(False), flushing(), judging(model):
         x, y = x.detach().clone(), y.clone()
-        with torch.no_grad(): z = logits_of(judge, x if attack.restarts > 1 else x[:2])
+        z = _logits(judge, x if attack.restarts > 1 else x[:2], rows)
         check_batch(x, y, classes=z.shape[1])
         seeds = _seeds(generator, x)
-        if attack.restarts == 1: return ascend(attack, model, x, y, _start(attack, x, seeds, first=True), seeds, trace, judge=judge)
-        return _attempts(attack, model, x, y, z, seeds, trace, judge)
+        if attack.restarts > 1: return _attempts(attack, model, x, y, z, seeds, trace, judge, rows)
+        start = _start(attack, x, seeds, first=True)
+        return ascend(attack, model, x, y, start, seeds, trace, judge=judge, rows=rows)
 
 # %% ../nbs/04_attacks.ipynb #nearest-code
 class _Nearest:
-    "For each image the iterate, at the end of an attempt, that came nearest to fooling; and what all attempts on it spent."
-    def __init__(self, judge, x, y, clean):
-        self.judge, self.x_adv, self.y, self.margin = judge, x.clone(), y, torch.full_like(clean, -math.inf)
-        self.spent, self.finite, self.open = torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool), torch.ones_like(y, dtype=torch.bool)    # open: neither fooled nor broken
+    "For each image the end of the attempt that came nearest to fooling, and what all attempts on it spent."
+    def __init__(self, judge, x, y, clean, rows):
+        self.judge, self.rows, self.x_adv, self.y = judge, rows, x.clone(), y
+        self.margin, self.spent = torch.full_like(clean, -math.inf), torch.zeros_like(y)
+        self.finite = torch.ones_like(y, dtype=torch.bool)
+        self.open = torch.ones_like(y, dtype=torch.bool)       # neither fooled nor broken
 
     def note(self, part, new): # the same number of attempts on each image of `part`, side by side
-        z = _logits(self.judge, new.x_adv)
-        ahead = margin(z, self.y[part].repeat_interleave(len(z)//len(part))).nan_to_num(nan=-math.inf).view(len(part), -1)
+        z = _logits(self.judge, new.x_adv, self.rows)
+        ahead = margin(z, self.y[part].repeat_interleave(len(z)//len(part))).to(self.margin.dtype)
+        ahead = ahead.nan_to_num(nan=-math.inf).view(len(part), -1)
         best = ahead.argmax(1) + ahead.shape[1]*torch.arange(len(part), device=part.device)
         fooled = z[best].argmax(1) != self.y[part]
         nearer = fooled | ~(ahead.amax(1) <= self.margin[part])
@@ -338,35 +374,57 @@ class _Nearest:
         self.finite[part] &= torch.where(fooled, new.finite[best], new.finite.view(len(part), -1).all(1))
         self.open[part] = ~fooled & self.finite[part]
 
+# %% ../nbs/04_attacks.ipynb #targets-code
+def _ways(z, y):
+    "The wrong classes, the likeliest first; and how many to aim at: nine at most, and none that is masked."
+    right, wrong = _right_and_wrong(z, y)
+    usual = wrong.amax(1).abs().maximum(right.abs()).clamp_min(1)[:, None]
+    reachable = (wrong > -1000*usual) & (wrong > _floor(wrong))
+    return wrong.argsort(1, descending=True), reachable.sum(1).clamp_max(9)
+
+def _targets(number, ways, count):
+    "Of attempts by number: every third is for any class (−1), the others for the image's ways in turn."
+    place = (number - number//3 - 1) % count.clamp_min(1)
+    return torch.where((number % 3 == 0) | (count == 0), -1, ways.gather(1, place[:, None])[:, 0])
+
 # %% ../nbs/04_attacks.ipynb #attempts-code
-def _attempts(attack, model, x, y, z, seeds, trace, judge) -> Search:
+def _attempts(attack, model, x, y, z, seeds, trace, judge, rows) -> Search:
     "Waves of attempts, each on the images for which there is hope."
-    clean, ways = margin(z, y), _right_and_wrong(z, y)[1].argsort(1, descending=True)[:, :-1]                # ways: wrong classes, the likeliest first
-    nearest = _Nearest(judge, x, y, clean)
-    left, made, begun = torch.arange(len(x), device=x.device), 0, 0                                         # attempts made; how many of them did not start from the nearest miss
+    clean, (ways, count) = margin(z, y), _ways(z, y)
+    nearest = _Nearest(judge, x, y, clean, rows)
+    left, made, begun = torch.arange(len(x), device=x.device), 0, 0            # begun: made, without refinements
     while len(left) and made < attack.restarts:
         last = attack.refine and made > 0
         wave = torch.arange(begun, begun + min(made + 1, attack.restarts - made) - last, device=x.device)
         for part in left.split(max(1, len(x)//len(wave))) if len(wave) else ():
             who, number = part.repeat_interleave(len(wave)), wave.repeat(len(part))
-            target = torch.where(number % 3 == 0, -1, ways[who, (number - number//3 - 1) % min(9, ways.shape[1])]) if attack.targets and made else None
-            nearest.note(part, ascend(attack, model, x[who], y[who], _start(attack, x[who], seeds[who] + number, made == 0), seeds[who] + number, trace, target, owner=who, width=attack.width(number).to(x.dtype), judge=judge))
+            target = _targets(number, ways[who], count[who]) if attack.targets and made else None
+            start = _start(attack, x[who], seeds[who] + number, made == 0)
+            width = attack.width(number).to(x.dtype)
+            nearest.note(part, ascend(attack, model, x[who], y[who], start, seeds[who] + number, trace, target,
+                                      owner=who, width=width, judge=judge, rows=rows))
         left = left[nearest.open[left]]
-        if last and len(left): nearest.note(left, ascend(attack.refinement, model, x[left], y[left], nearest.x_adv[left], seeds[left], trace, judge=judge))
+        if last and len(left):
+            nearest.note(left, ascend(attack.refinement, model, x[left], y[left], nearest.x_adv[left],
+                                      seeds[left], trace, judge=judge, rows=rows))
         made, begun = made + len(wave) + last, begun + len(wave)
-        left = left[nearest.open[left] & ~(nearest.margin.maximum(clean)[left] < attack.hope(made)*clean[left])]
+        hopeless = nearest.margin.maximum(clean) < attack.hope(made)*clean
+        left = left[(nearest.open & ~hopeless)[left]]
     return Search(nearest.x_adv, nearest.spent, nearest.finite)
 
 # %% ../nbs/04_attacks.ipynb #seeds-code
 def _seeds(generator, x):
     if not isinstance(generator, Tensor): return sample_seeds(len(x), generator, x.device)
-    if generator.shape != (len(x),) or generator.dtype != torch.int64: raise ValueError(f"the seeds must be {len(x)} int64 numbers, one a sample, not {generator.dtype} of shape {tuple(generator.shape)}: sample_seeds({len(x)}) makes them.")
+    if generator.shape != (len(x),) or generator.dtype != torch.int64:
+        raise ValueError(f"the seeds must be {len(x)} int64 numbers, one a sample, not {generator.dtype} "
+                         f"of shape {tuple(generator.shape)}: sample_seeds({len(x)}) makes them.")
     return generator.to(x.device)
 
 # %% ../nbs/04_attacks.ipynb #start-code
 def _start(attack, x, seeds, first):
     if first and not attack.random_start: return x
-    return project(x + random_in_ball(seeds, x.shape[1:], attack.eps, attack.norm, draw=-1).to(x.dtype), x, attack.eps, attack.norm)
+    moved = x + random_in_ball(seeds, x.shape[1:], attack.eps, attack.norm, draw=-1).to(x.dtype)
+    return project(moved, x, attack.eps, attack.norm)
 
 # %% ../nbs/04_attacks.ipynb #95f02d42
 def to_json(attack:PGD # a PGD, FGSM or SecondOrder

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from . import __version__
 from .norms import Threat, sample_seeds
-from .models import _other_precision, check_batch, check_labels, check_model, classes_of, fast_twins, judging, logits_of
+from .models import _other_precision, check_batch, check_labels, check_model, check_size, classes_of, fast_twins, judging, logits_of, low_precision, precision, seeded
+from .records import at_a_time, fingerprint, float32_products, images_sha, model_identity, read_table, writable, write_table, write_text, write_whole
 from .attacks import margin
 from .evaluation import Estimate
-from .experiments import machine, write_text
+from .experiments import machine
 from .sources import Cast, as_classifier
-from .ledger import Job, Plan, _among, _kept, _write, check_answers, claim, fill_ledger, first_few, images_sha, load_examples, model_sha, more_rows, release, sizes, survivors, writable
-from .checks import Check, _limit, ceilings, check_ceiling, check_chance_to_attack, check_contract, check_flattened, check_mode, check_moves, check_sizes, check_verdicts, curves, explained, grade, graded
+from .ledger import Job, Plan, comparable, claim, fill_ledger, first_few, load_examples, more_rows, rows_where, sizes, survivors
+from .checks import Check, _limit, ceilings, check_ceiling, check_chance_to_attack, check_contract, check_flattened, check_inputs, check_mode, check_moves, check_sizes, check_verdicts, curves, explained, grade
 
 # %% ../nbs/10_audit.ipynb #d66f3388
 @dataclass(frozen=True, eq=False)
@@ -56,8 +57,7 @@ class _Found:
                   ) -> Path: # of the file
         "Write the ledger to a file, and make its folder; ValueError where that cannot be."
         path = writable(Path(path).parent)/Path(path).name
-        _write(path, lambda p: self.ledger.to_parquet(p, index=False))
-        return path
+        return write_whole(path, lambda p: self.ledger.to_parquet(p, index=False))
 
 # %% ../nbs/10_audit.ipynb #report-code
 class AuditReport(_Found):
@@ -146,7 +146,7 @@ def only(ledger, # DataFrame, one row an image, threat and attack
          attacks=None # names, e.g. ["so"]; None: all
         ) -> int: # images
     "Images that were broken only by these attacks: all others left them."
-    rest = ledger[(ledger.attack == "natural") | ~_among(ledger, threats, attacks)]
+    rest = ledger[rows_where(ledger, attacks=["natural"]) | ~rows_where(ledger, threats, attacks)]
     return len(survivors(rest)) - len(survivors(ledger))
 
 # %% ../nbs/10_audit.ipynb #8f296af1
@@ -179,18 +179,25 @@ def show(report:AuditReport, # what `audit` returned
     from rich.table import Table
     from rich.text import Text
     color = {"valid": "green", "suspect": "yellow", "invalid": "red"}[report.grade]
-    grid = Table(title=f"{report.about['model']['name']} on {report.about['data']['name']}: accuracy in % [95 % interval]", title_justify="left", box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for head in ("threat", "attack", "accuracy", "interval", ""): grid.add_column(head, justify="right" if head == "accuracy" else "left")
+    title = Text(f"{report.about['model']['name']} on {report.about['data']['name']}: accuracy in % [95 % interval]")
+    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for head in ("threat", "attack", "accuracy", "interval", ""):
+        grid.add_column(head, justify="right" if head == "accuracy" else "left")
     for name, (e, t, a) in entries(report).items():
         number, interval = (f"{100*e.accuracy:.1f}", f"{100*e.low:.1f} – {100*e.high:.1f}") if e else ("–", "broken images left")
         cap = report.ceilings.get(t)
         mark = f"† ceiling {cap:.1f}" if e and cap is not None and 100*e.accuracy > cap + 1e-9 else ""
-        grid.add_row(t, a or ("union" if name == "union" else "all"), number, interval, mark, style="bold" if not a else "", end_section=not a or a == "natural")
+        label = a or ("union" if name == "union" else "all")
+        grid.add_row(*map(Text, (t, label, number, interval, mark)), style="bold" if not a else "", end_section=not a or a == "natural")
     console.print(grid)
-    console.print(f"Robust in every threat: [bold]{report.union()} %[/] of {len(report):,} images.   Grade: [bold {color}]{report.grade}[/]", highlight=False)
+    of = f" of {len(report):,} images.   Grade: "
+    console.print(Text.assemble("Robust in every threat: ", (f"{report.union()} %", "bold"), of, (report.grade, f"bold {color}")))
     for c in report.flags:
         console.print(Text.assemble((c.name, "bold"), f" ({c.grade}): {c.text}"))
-        if report.advice(c): console.print(f"  next: {report.advice(c)}", style="dim", highlight=False, markup=False, soft_wrap=True)
+        if report.advice(c):
+            console.print(Text(f"  next: {report.advice(c)}"), style="dim", soft_wrap=True)
+    for note in report.about.get("sources", ()):
+        console.print(Text(note), style="dim")
 
 # %% ../nbs/10_audit.ipynb #c25d1757
 def pick_gallery(ledger, # DataFrame, one row an image, threat and attack
@@ -209,13 +216,15 @@ def pick_gallery(ledger, # DataFrame, one row an image, threat and attack
             order = torch.randperm(len(fooled), generator=torch.Generator().manual_seed(plan.seed)).tolist()
             chosen = [i for i in (fooled[k] for k in order) if i not in taken][:each - len(taken)]
             taken.update(chosen)
-            found = dict(zip((v := load_examples(out, t, a, chosen))[0].tolist(), v[1]))
-            picked += [_picture(i, t, a, rows.loc[i], clean.loc[i], x[i:i + 1][0].cpu(), found[i]) for i in chosen if i in found]   # the files may have been deleted
+            numbers, images = load_examples(out, t, a, chosen)
+            found = dict(zip(numbers.tolist(), images))     # without those whose files have been deleted
+            picked += [_picture(i, t, a, rows.loc[i], clean.loc[i], x[i:i + 1][0].cpu(), found[i]) for i in chosen if i in found]
     return picked
 
 # %% ../nbs/10_audit.ipynb #picture-code
 def _picture(i, threat, attack, row, clean, x, x_adv):
-    return {"sample": int(i), "threat": threat, "attack": attack, "label": int(row.label), "prediction": int(row.prediction), "clean prediction": int(clean.prediction), "distance": float(row.distance), "x": x, "x_adv": x_adv}
+    return {"sample": int(i), "threat": threat, "attack": attack, "label": int(row.label), "prediction": int(row.prediction),
+            "clean prediction": int(clean.prediction), "distance": float(row.distance), "x": x, "x_adv": x_adv}
 
 # %% ../nbs/10_audit.ipynb #040f519a
 def audit(model:nn.Module, # from (B,…) images in [0,1] to (B,K) logits; given back as found
@@ -224,109 +233,177 @@ def audit(model:nn.Module, # from (B,…) images in [0,1] to (B,K) logits; given
           threats, # e.g. ["linf:0.3", "l2:2"]; a Threat, its text, or a pair (norm, size) each
           out=None, # folder for ledger and examples; a stopped audit continues from there
           progress:bool=True, # a progress bar, when this is a terminal
-          about:dict | None=None, # names for the report: model, data, command
-          **settings # of the `Plan`: budget, others, union_only, seed, batch_size, fast, loss
+          about:dict | None=None, # names for the report: model, data, command, classes, notes
+          **settings # of the `Plan`: budget, others, union_only, seed, batch_size, fast, loss, timeout
          ) -> AuditReport:
     """Attack a classifier in all threats, and say how far the numbers can be believed.
     `model` maps (B,…) images in [0,1] to (B,K) logits; x is (N,…) in [0,1], y (N,) int64; `threats` are texts like "linf:0.3", pairs, or Threats.
     Settings are those of `Plan`. Returns an AuditReport; ValueError, in one sentence that names the remedy, for bad input."""
     plan, began = _planned(threats, settings, about), (time.perf_counter(), time.process_time())
-    if not isinstance(out, str | os.PathLike | None) or out == "": raise ValueError(f"out must be the path of a folder, for example 'audit', not {out!r}.")
-    with torch.inference_mode(False):
+    if not isinstance(out, str | os.PathLike | None) or out == "":
+        raise ValueError(f"out must be the path of a folder, for example 'audit', not {out!r}.")
+    with torch.inference_mode(False), seeded(plan.seed):
         x, y = _plain(x), _plain(y)
-        model, probe, device = _refuse(model, x, y)
-        checks = [check_mode(model, probe[0])]
+        model, probe, device = _refuse(model, x, y, plan)
+        mode = check_mode(model, probe[0], plan.batch_size)
         with judging(model), nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
-            checks, plan, classes = _contract(model, probe, checks, plan)
-            claim(Path(folder), identity := _identity(model, x, y, plan, device, about or {}))
-            try: return _run(model, x, y, plan, checks, classes, device, identity, Path(folder), progress, about, began)
-            except BaseException: release(Path(folder)); raise
+            checks, plan, classes = _contract(model, probe, [mode], plan)
+            with claim(Path(folder), _identity(model, x, y, plan, device, about or {})) as (identity, mended):
+                jobs, twin = _jobs(model, x, y, plan, identity, device)
+                spent = _clock(Path(folder)/"spent.json", began)
+                ledger, more, notes = _record(jobs, x, plan, Path(folder), identity, mended, spent, progress)
+                caps = _ceilings(Path(folder), x, y, plan, identity)
+                checks += _asked(model, ledger, more, plan, caps, classes)
+                facts = _facts(identity, classes, about or {}) | spent()
+                notes = (*facts["sources"], *notes, *_notes(model, twin, plan, ledger))
+                return AuditReport(ledger, more, tuple(explained(checks)), plan, facts, caps, notes, tuple(pick_gallery(ledger, x, Path(folder), plan)))
 
 # %% ../nbs/10_audit.ipynb #planned-code
 def _planned(threats, settings, about) -> Plan:
     known = [f.name for f in fields(Plan)][1:]
-    if odd := next((k for k in settings if k not in known), None): raise ValueError(f"there is no setting {odd!r}: the settings are {', '.join(known)}.")
-    if not isinstance(about, dict | None): raise ValueError(f"about must be a dict of names, for example {{'model': 'mine', 'data': 'test set'}}, not {about!r}.")
+    if odd := next((k for k in settings if k not in known), None):
+        raise ValueError(f"there is no setting {odd!r}: the settings are {', '.join(known)}.")
+    if not isinstance(about, dict | None):
+        raise ValueError(f"about must be a dict of names, for example {{'model': 'mine', 'data': 'test set'}}, not {about!r}.")
     return Plan(threats, **settings)
 
 def _plain(t):
     "Images or labels without a history, and fit for gradients."
-    if not isinstance(t, Tensor): return t
+    if not isinstance(t, Tensor):
+        return t
     return t.detach().clone() if t.is_inference() else t.detach()
 
 # %% ../nbs/10_audit.ipynb #55eda371
-def _refuse(model, x, y):
+def _refuse(model, x, y, plan):
     "Check the shape of everything; the model as a plain classifier, the images that the checks look at, and the device."
     check_model(model)
     check_batch(few := x[:128] if hasattr(x, "__getitem__") else x)
-    if not isinstance(y, Tensor) or y.ndim != 1: check_labels(few, y)
-    if len(x) != len(y): raise ValueError(f"there are {len(x)} images and {len(y)} labels: give one label for each image.")
+    if not isinstance(y, Tensor) or y.ndim != 1:
+        check_labels(few, y)
+    if len(x) != len(y):
+        raise ValueError(f"there are {len(x)} images and {len(y)} labels: give one label for each image.")
     check_batch(few, y[:len(few)] if isinstance(y, Tensor) else y)
+    for threat in plan.threats:
+        check_size(threat, few)
     device = next((p.device for p in model.parameters()), x.device if isinstance(x, Tensor) else torch.device("cpu"))
     few, labels = few.to(device), y[:len(few)].to(device)
     model = _in_its_precision(model, few[:2])
-    with judging(model): classes = classes_of(model, few[:2])
-    for i in range(0, len(y), 500): check_batch(x[i:i + 500], y[i:i + 500], classes)
+    with judging(model):
+        classes = classes_of(model, few[:2])
+    step = at_a_time(x)
+    for i in range(0, len(y), step):
+        check_batch(x[i:i + step], y[i:i + step], classes)
     return model, (few, labels), device
 
 def _in_its_precision(model, x):
     "As a plain classifier; where the images could be of the model's own precision, they have to be."
     new = as_classifier(model, x)
-    if new is not model and isinstance(new, Cast) and new.dtype in (torch.float32, torch.float64): raise ValueError(_other_precision(new.dtype, x.dtype))
+    if new is not model and isinstance(new, Cast) and new.dtype in (torch.float32, torch.float64):
+        raise ValueError(_other_precision(new.dtype, x.dtype))
     return new
 
 # %% ../nbs/10_audit.ipynb #contract-code
 def _contract(model, probe, checks, plan) -> tuple[list[Check], Plan, int]:
     "The checks that are made before any attack; they also decide which loss is climbed."
     x, y = probe
-    lo, hi = x.min().item(), x.max().item()
-    checks = [*checks, graded("inputs", 0, f"The images lie in [0,1] (the first {len(x)} span [{lo:.3g}, {hi:.3g}])."), *check_contract(model, x, y, plan)]
-    with torch.no_grad(): z = logits_of(model, x)
-    if (-margin(z, y) > _limit(model)).float().mean() >= .01: plan = replace(plan, loss="margin")
+    checks = [*checks, check_inputs(x), *check_contract(model, x, y, plan, plan.batch_size)]
+    z = logits_of(model, x, plan.batch_size).detach()
+    if (-margin(z, y) > _limit(model)).float().mean() >= .01:
+        plan = replace(plan, loss="margin")
     return checks, plan, z.shape[1]
 
 # %% ../nbs/10_audit.ipynb #b3ed88b3
 def _identity(model, x, y, plan, device, about) -> dict:
-    "What a ledger belongs to: this model, these images, this plan, and the way in which rows are made."
-    return {"protocol": 2, "model": {"name": about.get("model") or type(model).__name__, "sha256": model_sha(model)},
-            "data": {"name": about.get("data") or "data", "n": len(y), "sha256": images_sha(x, y)}, "device": device.type, **plan.to_json()}
+    "What a ledger belongs to: this model, these images, this arithmetic, this plan, and the way in which rows are made."
+    search = low_precision(device) if plan.fast else precision(model)
+    return {"protocol": 3, "model": {"name": about.get("model") or type(model).__name__, **model_identity(model)},
+            "data": {"name": about.get("data") or "data", "n": len(y), "sha256": images_sha(x, y)},
+            "device": device.type, "arithmetic": {"search": str(search).removeprefix("torch."), "products": float32_products(device)},
+            **plan.to_json()}
+
+# %% ../nbs/10_audit.ipynb #jobs-code
+def _jobs(model, x, y, plan, identity, device):
+    "A function (first, end) -> Job, and the copy of the model on which attacks with noise search."
+    seeds = sample_seeds(len(y), torch.Generator().manual_seed(plan.seed))
+    dtype, twins = getattr(torch, identity["arithmetic"]["search"]), {True: model, False: model}
+    if plan.fast:
+        twins = fast_twins(model, x[:256].to(device), dtype, rows=plan.batch_size)
+    def jobs(first, end):
+        end = min(end, len(y))
+        images, labels, own = (t[first:end].to(device) for t in (x, y, seeds))
+        index = torch.arange(first, end, device=device)
+        return Job(model, twins[True], identity["model"]["sha256"], index, images, labels, own, twins[False], plan.batch_size)
+    return jobs, twins[True]
 
 # %% ../nbs/10_audit.ipynb #run-code
-def _run(model, x, y, plan, checks, classes, device, identity, out, progress, about, began):
-    n, size = len(y), plan.batch_size
-    seeds, m = sample_seeds(n, torch.Generator().manual_seed(plan.seed)), first_few(n)
-    twin, close = fast_twins(model, x[:256].to(device)).values() if plan.fast else (model, model)
-    def job(a, b): return Job(model, twin, identity["model"]["sha256"], torch.arange(a, min(b, n), device=device), *(t[a:b].to(device) for t in (x, y, seeds)), close)
-    if not any(c.name == "random" and c.flag for c in checks): check_answers(out, job(0, size))
-    numbers = range(math.ceil(n/size))
-    with tqdm(total=len(numbers) + len(sizes(plan)) + len(plan.threats), desc="audit", disable=None if progress else True, leave=False) as bar:
-        spent = _clock(out/"spent.json", began, bar.update)
-        ledger = fill_ledger(lambda i: job(i*size, (i + 1)*size), numbers, plan, out, spent)
-        more = _kept(out/"curves.parquet", lambda: more_rows(job(0, m), plan, ledger, out, spent))
+def _record(jobs, x, plan, out, identity, mended, spent, progress):
+    "The ledger, the extra rows, and sentences about what was mended."
+    n, m, key = len(x), first_few(len(x)), fingerprint(comparable(identity))
+    extra = len(sizes(plan, x.shape[1:])) + len(plan.threats)
+    with tqdm(total=n + extra, desc="audit", disable=None if progress else True, leave=False) as bar:
+        def tick(done):
+            bar.update(done)
+            spent()
+        ledger, dropped = fill_ledger(jobs, n, plan, out, tick, key, mended)
+        write_text(out/"audit.json", json.dumps(identity, indent=1, ensure_ascii=False) + "\n")
+        more, about = read_table(out/"curves.parquet")
+        if about != {"key": key, "images": m}:
+            more = more_rows(jobs(0, m), plan, ledger, out, tick, key)
+            write_table(out/"curves.parquet", more, {"key": key, "images": m})
     shutil.rmtree(out/"parts", ignore_errors=True)
+    again = f"those of {dropped:,} images were made again, since it answers otherwise" if dropped else "it answers as before"
+    return ledger, more, [f"The model's source was mended while it was audited; on the finished rows, {again}."]*mended
+
+def _asked(model, ledger, more, plan, caps, classes) -> list[Check]:
+    "What the rows tell."
+    flat = [check_flattened(ledger, str(t)) for t in plan.threats]
+    return [*check_chance_to_attack(model, ledger, plan, classes), *flat, *check_moves(ledger, plan), *check_verdicts(ledger, plan),
+            *check_sizes(more, first_few(ledger["sample"].nunique()), plan), check_ceiling(ledger, caps, plan)]
+
+def _facts(identity, classes, about) -> dict:
+    "What the report says of model, data and machine."
+    return {"model": identity["model"] | {"classes": classes}, "data": identity["data"], "arithmetic": identity["arithmetic"],
+            "command": about.get("command", ""), "classes": about.get("classes"), "sources": list(about.get("notes") or ()),
+            "versions": {"so_attack": __version__, "torch": torch.__version__}, "machine": machine()}
+
+# %% ../nbs/10_audit.ipynb #ceilings-kept
+def _ceilings(out, x, y, plan, identity) -> dict: # threat -> percent
+    key, path = fingerprint([identity["data"]["sha256"], identity["threats"]]), out/"ceilings.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["key"] == key and found["sha256"] == fingerprint(found["ceilings"]):
+            return found["ceilings"]
+    except (OSError, ValueError, KeyError, TypeError):      # not there, or damaged
+        pass
     caps = ceilings(x, y, plan)
-    checks += [*check_chance_to_attack(model, ledger, plan, classes), *(check_flattened(ledger, str(t)) for t in plan.threats), *check_moves(ledger, plan), *check_verdicts(ledger, plan), *check_sizes(more, m, plan), check_ceiling(ledger, caps, plan)]
-    facts = {"model": identity["model"] | {"classes": classes}, "data": identity["data"], "command": (about or {}).get("command", ""), "classes": (about or {}).get("classes"),
-             "versions": {"so_attack": __version__, "torch": torch.__version__}, "machine": machine(), **spent(0)}
-    return AuditReport(ledger, more, tuple(explained(checks)), plan, facts, caps, _notes(model, twin, plan, ledger, m), tuple(pick_gallery(ledger, x, out, plan)))
+    write_text(path, json.dumps({"key": key, "ceilings": caps, "sha256": fingerprint(caps)}) + "\n")
+    return caps
 
 # %% ../nbs/10_audit.ipynb #clock-code
-def _clock(path, began, tick): # a function to call after each batch, which returns what all runs have cost
-    try: before = json.loads(path.read_text())
-    except (OSError, ValueError): before = {}
-    def spent(done=1):
-        tick(done)
+def _clock(path, began): # a function to call after each part, which returns what all runs have cost
+    try:
+        before = json.loads(path.read_text())
+        before = {k: float(before.get(k, 0.)) for k in ("minutes", "cpu_minutes")}
+    except (OSError, ValueError, TypeError, AttributeError):
+        before = {"minutes": 0., "cpu_minutes": 0.}
+    def spent():
         now = {"minutes": time.perf_counter() - began[0], "cpu_minutes": time.process_time() - began[1]}
-        total = {k: round(before.get(k, 0.) + v/60, 2) for k, v in now.items()}
+        total = {k: round(before[k] + v/60, 2) for k, v in now.items()}
         write_text(path, json.dumps(total) + "\n")
         return total
     return spent
 
 # %% ../nbs/10_audit.ipynb #notes-code
-def _notes(model, twin, plan, ledger, m):
+def _notes(model, twin, plan, ledger):
     searched = ledger.fast[ledger.attack == "so"].mean()
-    where = "All searching was done on the model itself." if twin is model else f"The second-order attack searched on a faster copy ({str(twin.dtype).partition('.')[2]}) for {100*searched:.0f} % of its images."
-    return (f"Verdicts are taken on the model itself. {where}",
-            f"{int(ledger.gradients.sum()):,} gradients were spent. Curves and the steps check are measured on the first {m} images.",
-            *(["Broken images left all later attacks (union only), so only the union and the first attack have a full count."] if plan.union_only else []),
-            *(["The softmax is saturated, so PGD climbed the margin and not the cross-entropy."] if plan.loss == "margin" else []))
+    where = "All searching was done on the model itself."
+    if twin is not model:
+        where = f"The second-order attack searched on a faster copy ({str(twin.dtype).partition('.')[2]}) for {100*searched:.0f} % of its images."
+    m = first_few(ledger["sample"].nunique())
+    notes = [f"Verdicts are taken on the model itself. {where}",
+             f"{int(ledger.gradients.sum()):,} gradients were spent. Curves and the steps check are measured on the first {m} images."]
+    if plan.union_only:
+        notes.append("Broken images left all later attacks (union only), so only the union and the first attack have a full count.")
+    if plan.loss == "margin":
+        notes.append("The softmax is saturated, so PGD climbed the margin and not the cross-entropy.")
+    return notes

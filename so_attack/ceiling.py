@@ -6,6 +6,7 @@
 __all__ = ['conflicts', 'Ceiling', 'ceiling']
 
 # %% ../nbs/12_ceiling.ipynb #73d18c40
+import math
 from dataclasses import dataclass
 import torch
 from torch import Tensor
@@ -13,14 +14,35 @@ from .norms import NORMS, Threat, flat
 from .models import check_batch
 
 # %% ../nbs/12_ceiling.ipynb #64f6d3f0
-def _close_l2(a, b, radius): return (a*a).sum(1)[:, None] + (b*b).sum(1) - 2*a @ b.T <= radius**2
-
-def _close_linf(a, b, radius):
-    telling = b.var(0).topk(min(32, b.shape[1])).indices
-    close = ((a[:, None, telling] - b[None, :, telling]).abs() <= radius).all(2)
+def _pairs_within(a, b, radius, close, length):
+    "The pairs of `close` whose differences have at most this length; 32 MB of differences at a time."
     i, j = close.nonzero(as_tuple=True)
-    for part in torch.arange(len(i), device=a.device).split(100_000): close[i[part], j[part]] = (a[i[part]] - b[j[part]]).abs().amax(1) <= radius
+    near = [length(a[i[part]] - b[j[part]]) <= radius
+            for part in torch.arange(len(i), device=a.device).split(max(1, 4_000_000//a.shape[1]))]
+    close = close.clone()
+    if near: close[i, j] = torch.cat(near)
     return close
+
+def _close_l2(a, b, radius, among):
+    sizes = a.norm(dim=1).square()[:, None] + b.norm(dim=1).square()
+    gap = sizes - 2*a @ b.T - radius**2
+    open_ = among & (gap.abs() <= 1e-10*sizes)                                   # rounding could decide these
+    return (among & (gap <= 0) & ~open_) | _pairs_within(a, b, radius, open_, NORMS["l2"].length)
+
+# %% ../nbs/12_ceiling.ipynb #linf-code
+def _close_linf(a, b, radius, among):
+    telling = b.var(0, correction=0).topk(min(32, b.shape[1])).indices
+    scattered = torch.randperm(b.shape[1], generator=torch.Generator().manual_seed(0))[:2048].to(b.device)
+    everything = [slice(first, first + 4096) for first in range(0, b.shape[1], 4096)]
+    close = among
+    for pixels in (telling, *scattered.split(512), *everything):
+        if close.any(): close = _some_linf(a[:, pixels], b[:, pixels], radius, close)
+    return close
+
+def _some_linf(a, b, radius, among):
+    "On some of the pixels: a whole matrix of distances where many pairs are left, pair by pair where few are."
+    if among.float().mean() < 1/8: return _pairs_within(a, b, radius, among, NORMS["linf"].length)
+    return among & (torch.cdist(a, b, p=math.inf) <= radius)
 
 _CLOSE = {"l2": _close_l2, "linf": _close_linf}
 
@@ -28,15 +50,19 @@ _CLOSE = {"l2": _close_l2, "linf": _close_linf}
 def conflicts(x:Tensor, # (N, …) images in [0,1]
               y:Tensor, # (N,) int64
               threat:Threat, # norm and radius
-              rows:int=250 # rows of the distance matrix at a time
+              rows:int=250 # rows and columns of the distance matrix at a time; fewer where images are large
              ) -> Tensor: # (2, E): i < j with different labels and distance ≤ 2·eps
     "Pairs of images on which no classifier can be robust at once."
     check_batch(x, y)
-    images, pairs = flat(x).double(), []
-    for first in range(0, len(x), rows):
-        near = _CLOSE[threat.norm](images[first:first + rows], images[first:], 2*threat.eps) & (y[first:first + rows, None] != y[first:])
-        i, j = near.nonzero(as_tuple=True)
-        pairs.append(torch.stack([i, j])[:, j > i] + first)
+    images, pairs = flat(x), []
+    rows = max(1, min(rows, 16_000_000//images.shape[1]))                        # 128 MB in double precision
+    blocks = [slice(first, first + rows) for first in range(0, len(x), rows)]
+    for k, block in enumerate(blocks):
+        upper = (y[block, None] != y[block.start:]).triu(1)                      # each pair once
+        a, parts = images[block].double(), upper.split(rows, 1)
+        near = [_CLOSE[threat.norm](a, images[other].double(), 2*threat.eps, among)
+                for other, among in zip(blocks[k:], parts)]
+        pairs.append(torch.cat(near, 1).nonzero().T + block.start)
     return torch.cat(pairs, 1)
 
 # %% ../nbs/12_ceiling.ipynb #c2a7f06e
@@ -59,8 +85,10 @@ def ceiling(x:Tensor, # (N, …) images in [0,1]
             threat:Threat # norm and radius
            ) -> Ceiling:
     "An upper bound on every classifier's robust accuracy on these images, by maximum fractional matching."
+    import numpy as np
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import maximum_bipartite_matching
     i, j = conflicts(x, y, threat).cpu().numpy()
-    both = csr_array(([True]*(2*len(i)), ([*i, *j], [*j, *i])), shape=(len(x), len(x)))
+    ends = np.concatenate([i, j]), np.concatenate([j, i])
+    both = csr_array((np.ones(2*len(i), dtype=bool), ends), shape=(len(x), len(x)))
     return Ceiling(threat, len(x), len(i), int((maximum_bipartite_matching(both) >= 0).sum()))

@@ -7,10 +7,11 @@ __all__ = ['wilson', 'Estimate', 'Seen', 'judge', 'check_example', 'search', 'Ve
            'evaluate', 'Paired', 'paired', 'mcnemar']
 
 # %% ../nbs/07_evaluation.ipynb #a7735e1e
-import warnings
+import hashlib, warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from numbers import Integral
 from threading import Event
 from typing import Any
@@ -18,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from .norms import distance, flat, sample_seeds
-from .models import check_batch, check_labels, classes_of, fast_twins, input_gradient, judging, logits_of
+from .models import check_batch, check_labels, check_size, classes_of, fast_twins, input_gradient
+from .models import judging, logits_of, seeded, sound
 from .attacks import Attack, Search, cross_entropy, margin
 
 # %% ../nbs/07_evaluation.ipynb #7b3f0b09
@@ -59,17 +61,20 @@ class Seen:
     "What a model says of a batch."
     prediction:Tensor # (B,) int64
     margin:Tensor # (B,) the right logit minus the best wrong one
-    finite:Tensor # (B,) bool: every logit, and every gradient entry where it was asked for
+    finite:Tensor # (B,) bool: no logit NaN or +∞, and every gradient entry finite where it was asked for
 
 def judge(model:nn.Module, # maps (B,…) to (B,K) logits
           x:Tensor, # (B, …) in [0,1]
           y:Tensor, # (B,) labels
-          gradient:bool=True # look at the gradient too
+          gradient:bool=True, # look at the gradient too
+          rows:int | None=None # most images in one pass; None: all
          ) -> Seen:
-    "Prediction, margin, and whether logits and gradient are finite, in the model's own precision."
-    with torch.no_grad(): z = logits_of(model, x)
-    finite = torch.isfinite(z).all(1)
-    if gradient: finite &= torch.isfinite(flat(input_gradient(model, x, y, cross_entropy)[0])).all(1)
+    "Prediction, margin, and whether logits and gradient can be trusted, in the model's own precision."
+    with torch.no_grad(): z = logits_of(model, x, rows)
+    finite = sound(z)
+    if gradient:
+        g, _, _ = input_gradient(model, x, y, cross_entropy, rows)
+        finite = finite & torch.isfinite(flat(g)).all(1)
     return Seen(z.argmax(1), -margin(z, y), finite)
 
 # %% ../nbs/07_evaluation.ipynb #087a449b
@@ -80,14 +85,18 @@ def check_example(x_adv:Tensor, # (B, …) what the attack returned
                   first:int=0 # number of the batch's first sample, for the message
                  ) -> Tensor: # (B,) the distances
     "ValueError, naming attack and sample, unless x_adv is in the ball around x and in [0,1]."
-    if x_adv.shape != x.shape: raise ValueError(f"{name} returned shape {tuple(x_adv.shape)} for images of shape {tuple(x.shape)}: this is a mistake in the attack, no verdict was taken.")
+    mistake = "this is a mistake in the attack, no verdict was taken"
+    if x_adv.shape != x.shape:
+        shapes = f"shape {tuple(x_adv.shape)} for images of shape {tuple(x.shape)}"
+        raise ValueError(f"{name} returned {shapes}: {mistake}.")
     far = distance(x_adv.double(), x.double(), attack.norm)
     inside = (flat(x_adv) >= 0).all(1) & (flat(x_adv) <= 1).all(1)          # False for NaN too
     wrong = ~(inside & (far <= attack.eps*(1 + 1e-5) + 1e-6))
     if wrong.any():
         i = int(wrong.nonzero()[0])
-        where = f"at {attack.norm} distance {far[i]:.6g}, eps is {attack.eps:g}" if inside[i] else "outside [0,1]"
-        raise ValueError(f"{name} returned sample {first + i} {where}: this is a mistake in the attack, no verdict was taken.")
+        where = "outside [0,1]"
+        if inside[i]: where = f"at {attack.norm} distance {far[i]:.6g}, eps is {attack.eps:g}"
+        raise ValueError(f"{name} returned sample {first + i} {where}: {mistake}.")
     return far
 
 # %% ../nbs/07_evaluation.ipynb #cc90b602
@@ -96,21 +105,35 @@ def search(attack, # has .run(model, x, y, seeds) -> Search
            twin:nn.Module, # its fast copy, or the original itself
            x:Tensor, # (B, …)
            y:Tensor, # (B,)
-           seeds:Tensor # (B,) int64, each sample's own
+           seeds:Tensor, # (B,) int64, each sample's own
+           rows:int | None=None # most images in one pass; None: as many as the attack likes
           ) -> tuple[Search, Tensor]: # what was found; (B,) bool: found on the twin
     "Search on the twin, and again on the model itself wherever the twin cannot stand in for it."
-    if twin is model: return attack.run(model, x, y, seeds), torch.zeros_like(y, dtype=torch.bool)
+    if twin is model: return _found(attack, model, x, y, seeds, rows), torch.zeros_like(y, dtype=torch.bool)
     judged = isinstance(attack, Attack)
-    found = attack.run(twin, x, y, seeds, **({"judge": model} if judged else {}))
-    with torch.no_grad(): clean, clean_twin, z, z_twin = (m(at.view_as(at)) for at in (x, found.x_adv) for m in (model, twin))
+    found = _found(attack, twin, x, y, seeds, rows, **({"judge": model} if judged else {}))
+    with torch.no_grad():
+        clean, clean_twin = (logits_of(m, x, rows) for m in (model, twin))
+        z, z_twin = (logits_of(m, found.x_adv, rows) for m in (model, twin))
     again = (clean_twin.argmax(1) != clean.argmax(1)) | ~found.finite
-    if getattr(attack, "early_stop", False): again |= (z.argmax(1) == y) & (z_twin.argmax(1) != y) & (margin(z_twin, y) >= (.1*margin(clean, y).abs() if judged else 0))
+    if getattr(attack, "early_stop", False):
+        clearly = .1*margin(clean, y).abs() if judged else 0
+        again |= (z.argmax(1) == y) & (z_twin.argmax(1) != y) & (margin(z_twin, y) >= clearly)
     if again.any():
-        second = attack.run(model, x[again], y[again], seeds[again])
+        second = _found(attack, model, x[again], y[again], seeds[again], rows)
         found = Search(*(old.clone() for old in found))
-        found.x_adv[again], found.finite[again] = second.x_adv, second.finite
+        found.x_adv[again], found.finite[again] = second.x_adv.to(found.x_adv), second.finite
         found.gradients[again] += second.gradients
     return found, ~again
+
+# %% ../nbs/07_evaluation.ipynb #found-code
+def _found(attack, model, x, y, seeds, rows, **more):
+    "What the attack finds."
+    if "rows" in signature(attack.run).parameters: return attack.run(model, x, y, seeds, rows=rows, **more)
+    size = len(x) if rows is None else rows
+    parts = zip(*(t.clone().split(size) for t in (x, y, seeds)))
+    found = [attack.run(model, *part, **more) for part in parts]
+    return found[0] if len(found) == 1 else Search(*map(torch.cat, zip(*found)))
 
 # %% ../nbs/07_evaluation.ipynb #e272ef3f
 @dataclass(frozen=True, eq=False)
@@ -189,7 +212,8 @@ class Natural:
             x:Tensor, # (B, …) images in [0,1]
             y:Tensor, # (B,) labels
             generator=None, # not used
-            trace=None # not used
+            trace=None, # not used
+            rows=None # not used
            ) -> Search:
         "The images as they are, for no gradients."
         return Search(x, torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool))
@@ -198,27 +222,39 @@ class Natural:
 def named(attacks # one attack, a list of attacks, or a dict name -> attack
          ) -> dict:
     "Attacks by name, the clean row first; ValueError where two share a name, or where one is no attack."
-    each = attacks.values() if isinstance(attacks, dict) else attacks if isinstance(attacks, (list, tuple)) else [attacks]
+    each = list(attacks.values()) if isinstance(attacks, dict) else attacks
+    each = list(each) if isinstance(each, (list, tuple)) else [each]
     for a in each:
-        if not (hasattr(a, "run") and hasattr(a, "eps")): raise ValueError(f"{a!r} is no attack: write for example PGD('linf', 8/255)." if isinstance(a, (str, int, float)) else f"evaluate(model, attacks, x, y) wants attacks in second place, not {type(a).__name__}: write for example PGD('linf', 8/255).")
+        if not (hasattr(a, "run") and hasattr(a, "eps")): raise ValueError(_no_attack(a))
     if not isinstance(attacks, dict):
-        attacks = list(each)
-        names = [a.name for a in attacks]
+        names = [a.name for a in each]
         twice = next((n for n in names if names.count(n) > 1), None)
-        if twice: raise ValueError(f"two attacks are called {twice!r}: pass a dict that names them, for example {{'{twice}-a': …, '{twice}-b': …}}.")
-        attacks = dict(zip(names, attacks))
-    if "natural" in attacks: raise ValueError("'natural' is the name of the clean row, which is always there: give the attack another name.")
+        if twice:
+            example = f"{{'{twice}-a': …, '{twice}-b': …}}"
+            raise ValueError(f"two attacks are called {twice!r}: "
+                             f"pass a dict that names them, for example {example}.")
+        attacks = dict(zip(names, each))
+    if "natural" in attacks:
+        raise ValueError("'natural' is the name of the clean row, which is always there: "
+                         "give the attack another name.")
     return {"natural": Natural(), **attacks}
 
+def _no_attack(a):
+    example = "write for example PGD('linf', 8/255)"
+    if isinstance(a, (str, int, float)): return f"{a!r} is no attack: {example}."
+    return f"evaluate(model, attacks, x, y) wants attacks in second place, not {type(a).__name__}: {example}."
+
 # %% ../nbs/07_evaluation.ipynb #a6983dd1
-def _judged(name, attack, model, twin, x, y, seeds, first):
+def _judged(name, attack, model, twin, x, y, seeds, first, rows):
     "Search, check, judge: one attack on one batch, as columns of the verdict table, and the examples."
-    found, fast = search(attack, model, model if name == "natural" else twin, x, y, seeds)
+    found, fast = search(attack, model, model if name == "natural" else twin, x, y, seeds, rows)
     far = check_example(found.x_adv, x, attack, name, first)
-    seen = judge(model, found.x_adv, y, gradient=name != "natural")
+    seen = judge(model, found.x_adv, y, name != "natural", rows)
     verdict = torch.where(seen.finite & found.finite, torch.where(seen.prediction == y, 0, 1), 2)
-    columns = {"sample": torch.arange(first, first + len(y)), "attack": [name]*len(y), "verdict": [("robust", "fooled", "invalid")[v] for v in verdict.tolist()],
-               "label": y, "prediction": seen.prediction, "margin": seen.margin.double(), "distance": far, "gradients": found.gradients, "fast": fast}
+    columns = {"sample": torch.arange(first, first + len(y)), "attack": [name]*len(y),
+               "verdict": [("robust", "fooled", "invalid")[v] for v in verdict.tolist()], "label": y,
+               "prediction": seen.prediction, "margin": seen.margin.double(), "distance": far,
+               "gradients": found.gradients, "fast": fast}
     return {k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in columns.items()}, found.x_adv.cpu()
 
 # %% ../nbs/07_evaluation.ipynb #side-by-side
@@ -226,20 +262,29 @@ class _Stopped(Exception): pass
 
 @contextmanager
 def _side_by_side(models, threads): # yields a `map`
-    "A `map` that works on `threads` batches at once, with one core each; all stop at their next forward pass when one fails or the block is left early."
+    """A `map` that works on `threads` batches at once, with one core each.
+
+    All stop at their next forward pass when one fails or the block is left early."""
     from concurrent.futures import ThreadPoolExecutor
     stop, errors, cores = Event(), [], torch.get_num_threads()
     def wanted(*_):
         if stop.is_set(): raise _Stopped
     def guarded(f, job):
         try: return f(job)
-        except BaseException as e: errors.append(e); stop.set(); raise
+        except BaseException as e:
+            errors.append(e)
+            stop.set()
+            raise
     hooks = [m.register_forward_pre_hook(wanted) for m in models]
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             try: yield lambda f, jobs: pool.map(partial(guarded, f), jobs)
-            except BaseException as e: stop.set(); pool.shutdown(cancel_futures=True); raise (errors[0] if isinstance(e, _Stopped) else e) from None
+            except BaseException as e:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                first = errors[0] if isinstance(e, _Stopped) else e
+                raise first from first.__cause__
     finally:
         torch.set_num_threads(cores)
         for h in hooks: h.remove()
@@ -249,47 +294,65 @@ def evaluate(model:nn.Module, # maps (B,…) in [0,1] to (B,K) logits; given bac
              attacks, # a list of attacks, or a dict name -> attack
              x:Tensor, # (N, …) images in [0,1], on any device
              y:Tensor, # (N,) int64 labels
-             batch_size:int=256, # images at a time; does not change the result
-             seed:int=0, # fixes every sample's noise
-             fast:bool=True, # search on a faster twin (in low precision where the attack has noise), judge on the model
+             batch_size:int=256, # images at a time, at most, in every pass; does not change the result
+             seed:int=0, # fixes every sample's noise, and with one thread the draws of a random model
+             fast:bool=True, # search on a faster twin (in low precision for noise), judge on the model
              progress:bool=True, # a progress bar, when this is a terminal
              keep_examples:bool=False, # keep the returned images in `.examples`
-             threads:int=1 # batches attacked at the same time; on a CPU, and for networks that do not mind
+             threads:int=1, # batches attacked at the same time; on a CPU, and for networks that do not mind
+             dtype:torch.dtype | None=None # what attacks with noise search in; None: measured
             ) -> Verdicts:
     """Attack every image with every attack, and judge; ValueError in one sentence for bad input.
 
-    `x` holds images (N, …) in [0,1], float32 or float64; `y` their classes (N,), int64 from 0 to K-1; `model` is a module from images (B, …) to logits (B, K).
-    `attacks` is a list such as [PGD("linf", 8/255), SecondOrder("l2", 0.5)], or a dict from names to attacks; sizes are in units of [0,1].
+    `x` holds images (N, …) in [0,1], float32 or float64; `y` their classes (N,), int64 from 0 to K-1;
+    `model` is a module from images (B, …) to logits (B, K). `attacks` is a list such as
+    [PGD("linf", 8/255), SecondOrder("l2", 0.5)], or a dict from names to attacks;
+    sizes are in units of [0,1].
     """
     attacks = named(attacks)
-    with torch.inference_mode(False), judging(model):
-        device = next((p.device for p in model.parameters()), x.device if isinstance(x, Tensor) else torch.device("cpu"))
-        _check(model, x, y, batch_size, threads, device)
-        part = partial(_copies, device, x, y, sample_seeds(len(x), seed))
-        if len(attacks) > 1: _watch_slopes(model, *part(0, 16)[:2])
-        twins = fast_twins(model, part(0, 256)[0]) if fast else {True: model, False: model}
+    _check(x, batch_size, threads, attacks)
+    seeds = sample_seeds(len(x), seed)
+    with torch.inference_mode(False), judging(model), seeded(_stream(seeds[0], "evaluate")):
+        device = next((p.device for p in model.parameters()), x.device)
+        check_labels(x, y, classes_of(model, x[:min(2, batch_size)].detach().to(device)))
+        part = partial(_copies, device, x, y, seeds)
+        few, labels, _ = part(0, 16)
+        if len(attacks) > 1: _watch_slopes(model, few, labels, batch_size)
+        twins = fast_twins(model, part(0, 256)[0], dtype, batch_size) if fast else {True: model, False: model}
         threads = threads if device.type == "cpu" else 1
         size = batch_size if threads == 1 else min(batch_size, -(-len(x)//(2*threads)))
+        def one(job):
+            (first, name), attack = job, attacks[job[1]]
+            twin = twins[getattr(attack, "noisy", False)]
+            with seeded(_stream(seeds[first], name)) if threads == 1 else nullcontext():
+                return _judged(name, attack, model, twin, *part(first, size), first, batch_size)
         jobs = [(first, name) for first in range(0, len(x), size) for name in attacks]
-        def one(job): return _judged(job[1], attacks[job[1]], model, twins[getattr(attacks[job[1]], "noisy", False)], *part(job[0], size), job[0])
         with _side_by_side({model, *twins.values()}, threads) if threads > 1 else nullcontext(map) as each:
-            done = list(tqdm(each(one, jobs), "evaluate", len(jobs), disable=None if progress else True, leave=False))
+            hidden = None if progress else True
+            done = list(tqdm(each(one, jobs), "evaluate", len(jobs), disable=hidden, leave=False))
     return _collect(done, list(attacks), keep_examples)
 
 # %% ../nbs/07_evaluation.ipynb #9fb6a18f
-def _check(model, x, y, batch_size, threads, device):
-    "Everything that can be refused before work starts."
+def _check(x, batch_size, threads, attacks):
+    "What can be refused before the model is asked."
     for name, value in (("batch_size", batch_size), ("threads", threads)):
-        if not isinstance(value, Integral) or value < 1: raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
+        if not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
     check_batch(x)
-    check_labels(x, y, classes_of(model, x[:2].detach().to(device)))
+    for attack in attacks.values(): check_size(attack, x)
 
-def _watch_slopes(model, x, y):
+def _watch_slopes(model, x, y, rows):
     "A warning where no gradient attack can move."
-    if not flat(input_gradient(model, x, y, margin)[0]).any():
-        warnings.warn(f"the margin has no slope at any of the first {len(x)} images (no_grad, detach, numpy or rounding inside the model?): gradient attacks cannot move, and what they leave is not robustness. audit() says more.", stacklevel=3)
+    if not flat(input_gradient(model, x, y, margin, rows)[0]).any():
+        warnings.warn(f"the margin has no slope at any of the first {len(x)} images "
+                      "(no_grad, detach, numpy or rounding inside the model?): gradient attacks cannot move, "
+                      "and what they leave is not robustness. audit() says more.", stacklevel=3)
 
-def _copies(device, x, y, seeds, first, size): return [t[first:first + size].detach().to(device, copy=True) for t in (x, y, seeds)]
+def _stream(seed, name):
+    return int(hashlib.sha256(f"{int(seed)} {name}".encode()).hexdigest()[:15], 16)
+
+def _copies(device, x, y, seeds, first, size):
+    return [t[first:first + size].detach().to(device, copy=True) for t in (x, y, seeds)]
 
 def _collect(done, names, keep):
     "All batches as one table, attack by attack."

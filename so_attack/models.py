@@ -4,20 +4,24 @@
 
 # %% auto #0
 __all__ = ['NETWORKS', 'pool_relu', 'MadryNet', 'SmallCNN', 'NetA', 'NetC', 'NetD', 'check_batch', 'check_labels', 'precision',
-           'logits_of', 'check_model', 'check_untouched', 'classes_of', 'judging', 'flushing', 'low_precision', 'Twin',
-           'fast_twin', 'fast_twins', 'input_gradient', 'ModelMissing', 'zoo_dir', 'zoo_manifest', 'model_names',
-           'sha256_of', 'model_file', 'load_model', 'read_weights']
+           'out_of_memory', 'logits_of', 'check_model', 'check_untouched', 'classes_of', 'check_size', 'sound',
+           'input_gradient', 'judging', 'flushing', 'seeded', 'low_precision', 'Twin', 'fast_twin', 'fast_twins',
+           'ModelMissing', 'zoo_dir', 'zoo_manifest', 'model_names', 'sha256_of', 'model_file', 'load_model',
+           'read_weights']
 
 # %% ../nbs/02_models.ipynb #ad4eea6f
-import copy, hashlib, json, os, sys, time
+import copy, hashlib, json, os, random, sys, time
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
+from numbers import Integral
+from pathlib import Path, PurePosixPath, PureWindowsPath
+import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
-from .norms import flat
+from . import __version__
+from .norms import NORMS, parse_norm
 from .data import cache_home
 
 # %% ../nbs/02_models.ipynb #3759ccbd
@@ -87,17 +91,30 @@ def check_batch(x:Tensor, # (B, …) images, float32 or float64
                 classes:int | None=None # K, when known
                ) -> None:
     "ValueError, in one sentence with its remedy, unless x is a batch in [0,1] and y fits it."
-    if not isinstance(x, Tensor): raise ValueError(f"x must be a tensor of images, not {type(x).__name__}: pass {_TENSORS.get(type(x).__name__, 'images and labels as two tensors')}.")
-    if not x.is_floating_point(): raise ValueError(f"x must hold floating-point pixels, not {x.dtype}: convert with x.float()/255 if it holds bytes.")
-    if x.dtype not in (torch.float32, torch.float64): raise ValueError(f"x must be float32 or float64, not {x.dtype}, in which a ball cannot be kept: pass x.float(); the model may compute in {x.dtype} all the same.")
-    if x.ndim < 2: raise ValueError(f"x must be a batch (B, …), not of shape {tuple(x.shape)}: add a batch dimension with x[None].")
-    if not x.numel(): raise ValueError(f"x holds no images, its shape is {tuple(x.shape)}: give at least one.")
-    if not torch.isfinite(x).all(): raise ValueError(f"x contains {'NaN' if torch.isnan(x).any() else 'infinite numbers'}: remove those samples first.")
+    if not isinstance(x, Tensor):
+        instead = _TENSORS.get(type(x).__name__, "images and labels as two tensors")
+        raise ValueError(f"x must be a tensor of images, not {type(x).__name__}: pass {instead}.")
+    if not x.is_floating_point():
+        raise ValueError(f"x must hold floating-point pixels, not {x.dtype}: "
+                         "convert with x.float()/255 if it holds bytes.")
+    if x.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"x must be float32 or float64, not {x.dtype}, in which a ball cannot be kept: "
+                         f"pass x.float(); the model may compute in {x.dtype} all the same.")
+    if x.ndim < 2:
+        raise ValueError(f"x must be a batch (B, …), not of shape {tuple(x.shape)}: "
+                         "add a batch dimension with x[None].")
+    if not x.numel():
+        raise ValueError(f"x holds no images, its shape is {tuple(x.shape)}: give at least one.")
+    if not torch.isfinite(x).all():
+        broken = "NaN" if torch.isnan(x).any() else "infinite numbers"
+        raise ValueError(f"x contains {broken}: remove those samples first.")
     lo, hi = x.min().item(), x.max().item()
-    if lo < 0 or hi > 1: raise ValueError(f"x must lie in [0,1] but spans [{lo:.3g}, {hi:.3g}]: {_into_the_box(lo, hi)}.")
+    if lo < 0 or hi > 1:
+        raise ValueError(f"x must lie in [0,1] but spans [{lo:.3g}, {hi:.3g}]: {_into_the_box(lo, hi)}.")
     if y is not None: check_labels(x, y, classes)
 
-_TENSORS = {"ndarray": "torch.from_numpy(x)", "Data": "data.x, data.y", "TensorDataset": "*dataset.tensors", "DataLoader": "*map(torch.cat, zip(*loader))"}
+_TENSORS = {"ndarray": "torch.from_numpy(x)", "Data": "data.x, data.y", "TensorDataset": "*dataset.tensors",
+            "DataLoader": "*map(torch.cat, zip(*loader))"}
 
 # %% ../nbs/02_models.ipynb #box-labels-code
 def _into_the_box(lo, hi):
@@ -110,12 +127,18 @@ def check_labels(x:Tensor, # (B, …) images
                  classes:int | None=None # K, when known
                 ) -> None:
     "ValueError, in one sentence with its remedy, unless y holds one class number for each image."
-    if not isinstance(y, Tensor): raise ValueError(f"y must be a tensor of class numbers, not {type(y).__name__}: pass torch.as_tensor(y).long().")
-    if y.dtype != torch.int64: raise ValueError(f"y must hold int64 class numbers, not {y.dtype}: convert with y.long().")
-    if y.shape != x.shape[:1]: raise ValueError(f"y must have one label a sample, shape ({len(x)},), not {tuple(y.shape)}: {_one_each(x, y)}.")
+    if not isinstance(y, Tensor):
+        raise ValueError(f"y must be a tensor of class numbers, not {type(y).__name__}: "
+                         "pass torch.as_tensor(y).long().")
+    if y.dtype != torch.int64:
+        raise ValueError(f"y must hold int64 class numbers, not {y.dtype}: convert with y.long().")
+    if y.shape != x.shape[:1]:
+        raise ValueError(f"y must have one label a sample, shape ({len(x)},), not {tuple(y.shape)}: "
+                         f"{_one_each(x, y)}.")
     if y.min() < 0 or (classes and y.max() >= classes):
         bound = classes - 1 if classes else "K-1"
-        raise ValueError(f"y must lie in 0…{bound} but spans {y.min().item()}…{y.max().item()}: number the classes from 0 as the model's outputs are.")
+        raise ValueError(f"y must lie in 0…{bound} but spans {y.min().item()}…{y.max().item()}: "
+                         "number the classes from 0 as the model's outputs are.")
 
 def _one_each(x, y):
     if y.ndim == 2: return "for one-hot labels use y.argmax(1)" if y.shape[1] > 1 else "pass y[:, 0]"
@@ -128,30 +151,91 @@ def precision(model:nn.Module # whatever it is
     "The precision of the model's weights; float32 where it has none."
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
+def out_of_memory(error:BaseException | None # what was raised
+                 ) -> bool:
+    "Whether memory was lacking, on whatever device: this exception says so, or one that it was raised from."
+    while error is not None:
+        if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)): return True
+        if isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY): return True
+        error = error.__cause__
+    return False
+
+_NO_MEMORY = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
+
+# %% ../nbs/02_models.ipynb #logits-code
+def _pieces(t, rows):
+    "Rows of a tensor in pieces of at most `rows`; None: in one."
+    if rows is None: return (t,)
+    if isinstance(rows, bool) or not isinstance(rows, Integral) or rows < 1:
+        raise ValueError(f"rows must be a whole number of at least 1, or None for no bound, not {rows!r}.")
+    return t.split(int(rows))
+
 def logits_of(model:nn.Module, # maps (B,…) to (B,K) logits
-              x:Tensor # (B, …)
-             ) -> Tensor: # (B, K)
+              x:Tensor, # (B, …), of which the model gets a copy
+              rows:int | None=None # most images in one pass; None: all
+             ) -> Tensor: # (B, K) float32, or float64 where the model returns that
     "The model's logits; ValueError unless they are one row of at least two numbers for each sample."
-    try: z = model(x.view_as(x))                                               # a view: where a model calls requires_grad_() on its input, x does not change
-    except torch.cuda.OutOfMemoryError: raise
-    except RuntimeError as e: raise ValueError(_cannot_answer(model, x, e)) from e
-    shape = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
-    if not isinstance(z, Tensor) or z.ndim != 2 or len(z) != len(x) or z.shape[1] < 2:
-        raise ValueError(f"the model must return logits of shape ({len(x)}, K) with K ≥ 2, not {shape}: wrap it so that its forward returns just the logits{' (so_attack.sources.as_classifier does)' if isinstance(getattr(z, 'logits', None), Tensor) else ''}.")
+    answers = [_answer(model, part, part.clone()) for part in _pieces(x, rows)]
+    return answers[0] if len(answers) == 1 else torch.cat(answers)
+
+def _answer(model, x, given):
+    "Logits for `given`, a copy of x: where x is, in at least float32, in memory of their own."
+    try:
+        z = _row_each(model(given), len(x)).to(x.device)
+        z = z if z.dtype in (torch.float32, torch.float64) else z.float()
+        return z if z.requires_grad else z.clone()
+    except RuntimeError as e:
+        if out_of_memory(e): raise
+        raise ValueError(_cannot_answer(model, x, e)) from e
+
+def _row_each(z, n):
+    "z itself, if it is a row of logits for each of n images."
+    if isinstance(z, Tensor) and z.ndim == n == 1: z = z[None]                 # squeezed away
+    if not isinstance(z, Tensor) or z.ndim != 2 or len(z) != n or z.shape[1] < 2:
+        shape = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
+        has_logits = isinstance(getattr(z, "logits", None), Tensor)
+        remedy = "wrap it so that its forward returns just the logits"
+        remedy += " (so_attack.sources.as_classifier does)" if has_logits else ""
+        raise ValueError(f"the model must return logits of shape ({n}, K) with K ≥ 2, not {shape}: {remedy}.")
+    if not z.is_floating_point():
+        raise ValueError(f"the model returns {z.dtype} and no logits: "
+                         "return the scores of all classes, and not the class.")
     return z
 
 # %% ../nbs/02_models.ipynb #why-not-code
 def _cannot_answer(model, x, error):
     own, where = precision(model), next((p.device for p in model.parameters()), x.device)
-    if own != x.dtype: return _other_precision(own, x.dtype)
-    return f"the model is on {where} and the images are on {x.device}: pass x.to({str(where)!r})." if where != x.device else _other_shape(x, error)
+    if own != x.dtype and "type" in str(error): return _other_precision(own, x.dtype)
+    if where != x.device:
+        return f"the model is on {where} and the images are on {x.device}: pass x.to({str(where)!r})."
+    return _other_shape(x, error)
 
 def _other_precision(own, given):
-    remedy = f"pass x.to({own})" if own in (torch.float32, torch.float64) else "pass so_attack.sources.as_classifier(model, x[:2]) in its place"
+    instead = "pass so_attack.sources.as_classifier(model, x[:2]) in its place"
+    remedy = f"pass x.to({own})" if own in (torch.float32, torch.float64) else instead
     return f"the model computes in {own} and cannot answer for images in {given}: {remedy}."
 
 def _other_shape(x, error):
-    return f"the model cannot answer for {len(x)} images of shape {tuple(x.shape[1:])} ({type(error).__name__}: {_line(error)}): give it images of the shape that it was made for, or mend its forward."
+    remedy = _remedy(error, "give it images of the shape that it was made for, or mend its forward, "
+                            "which must take any number of them")
+    return (f"the model cannot answer for {len(x)} images of shape {tuple(x.shape[1:])} "
+            f"({type(error).__name__}: {_line(error)}): {remedy}.")
+
+def _no_gradient(error):
+    remedy = _remedy(error, "mend its forward, so that torch.autograd.grad can go through it")
+    return ("the model answers, but its gradient cannot be taken "
+            f"({type(error).__name__}: {_line(error)}): {remedy}.")
+
+_REMEDIES = {                                                  # by what torch says
+    "use_reentrant": "use torch.utils.checkpoint with use_reentrant=False",
+    "checkpointing is not compatible": "use torch.utils.checkpoint with use_reentrant=False",
+    "inference tensor": "build it outside of torch.inference_mode(), and have none in its forward",
+    "inplace": "let this layer not work in place (inplace=False), or on a clone",
+    "does not require grad": "where its forward takes a gradient itself, do so inside of torch.enable_grad()",
+    "numpy()": "use x.detach().numpy() in its forward, or better torch alone, as numpy has no gradient"}
+
+def _remedy(error, otherwise):
+    return next((r for words, r in _REMEDIES.items() if words in str(error).lower()), otherwise)
 
 def _line(error): return " ".join(str(error).split())[:160]
 
@@ -159,22 +243,68 @@ def _line(error): return " ".join(str(error).split())[:160]
 def check_model(model # what was given as the model
                ) -> None:
     "ValueError unless it is a module."
-    if not isinstance(model, nn.Module): raise ValueError(f"the model must be a torch.nn.Module, not {type(model).__name__}: wrap a function into a module.")
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"the model must be a torch.nn.Module, not {type(model).__name__}: "
+                         "wrap a function into a module.")
 
 def check_untouched(given:Tensor, # (B, …) what the model was given, afterwards
                     x:Tensor # (B, …) the same images, kept
                    ) -> None:
-    "ValueError where the model has changed its input."
-    if not torch.equal(given, x): raise ValueError("the model changes its input in place, so nothing can be compared with it: write x = x - mean in its forward, and not x -= mean or x.sub_(mean).")
+    "Nothing: a model may change the images that it is given, since these are copies."
 
 def classes_of(model:nn.Module, # maps (B,…) to (B,K) logits; in eval mode
                x:Tensor # (B, …) a few images, which stay as they are
               ) -> int: # K
     "The number of classes; ValueError where the model breaks its contract."
-    given = x.clone()
-    with torch.no_grad(): z = logits_of(model, given)
-    check_untouched(given, x)
-    return z.shape[1]
+    with torch.no_grad(): return logits_of(model, x).shape[1]
+
+# %% ../nbs/02_models.ipynb #size-code
+def check_size(threat, # has .norm and .eps: a Threat or an attack
+               x:Tensor # (B, …) images in [0,1]
+              ) -> None:
+    "ValueError where the ball is wider than the box of all images."
+    widest = NORMS[parse_norm(threat.norm)].length(torch.ones_like(x[:1])).item()
+    if threat.eps <= widest*(1 + 1e-6): return
+    instead = f"eps = {threat.eps:g}/255" if threat.eps/255 <= widest else "a smaller eps"
+    raise ValueError(f"eps = {threat.eps:g} in {threat.norm} is wider than the box: no two images of "
+                     f"{x[0].numel()} pixel values in [0,1] are farther apart than {widest:.4g}, "
+                     f"did you mean {instead}?")
+
+# %% ../nbs/02_models.ipynb #sound-code
+def sound(z:Tensor # (B, K) logits
+         ) -> Tensor: # (B,) bool
+    "Whether each row can be judged: no NaN, no +∞, and not −∞ alone."
+    return (z < torch.inf).all(1) & (z > -torch.inf).any(1)
+
+# %% ../nbs/02_models.ipynb #100e1801
+def input_gradient(model:nn.Module, # maps (B,…) to (B,K) logits; or a function, which is called as it is
+                   x:Tensor, # (B, …), of which the model gets a copy
+                   y:Tensor | None, # (B,) int64; None where the loss asks for no labels
+                   loss, # (z, y) -> (B,) loss of each sample
+                   rows:int | None=None # most images in one pass; None: all
+                  ) -> tuple[Tensor, Tensor, Tensor]: # gradient (B,…), loss (B,), logits (B,K)
+    """∇ₓL for each sample; zero where the logits do not depend on x.
+
+    Losses are summed, so that no sample's gradient depends on the batch."""
+    parts = _pieces(x, rows)
+    labels = [y] if len(parts) == 1 else [None]*len(parts) if y is None else _pieces(y, rows)
+    found = [_gradient(model, *part, loss) for part in zip(parts, labels, strict=True)]
+    if len(found) == 1: return found[0]
+    g, value, z = zip(*found)
+    return torch.cat(g), torch.cat(value), torch.cat(z)
+
+def _gradient(model, x, y, loss):
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        given = x.clone()
+        given.retain_grad()                                    # for models that call backward() themselves
+        z = _answer(model, x, given) if isinstance(model, nn.Module) else model(given)
+        each = loss(z, y)
+        try: g, = torch.autograd.grad(each.sum(), x, allow_unused=True) if each.requires_grad else (None,)
+        except RuntimeError as e:
+            if out_of_memory(e): raise
+            raise ValueError(_no_gradient(e)) from e
+    return torch.zeros_like(x) if g is None else g, each.detach(), z.detach()
 
 # %% ../nbs/02_models.ipynb #2a286499
 @contextmanager
@@ -200,6 +330,26 @@ def flushing():
     torch.set_flush_denormal(True)
     try: yield
     finally: torch.set_flush_denormal(before)
+
+# %% ../nbs/02_models.ipynb #seeded-code
+@contextmanager
+def seeded(seed:int # where the random numbers begin
+          ):
+    """Inside the block, torch, numpy and Python draw as `seed` says; afterwards as if nothing had been drawn.
+
+    Of torch, the generators of the CPU, and of CUDA where it is in use."""
+    cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    python, legacy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=list(cuda)):
+        try:
+            torch.default_generator.manual_seed(seed)
+            if cuda: torch.cuda.manual_seed_all(seed)
+            np.random.seed(seed % 2**32)
+            random.seed(seed)
+            yield
+        finally:
+            np.random.set_state(legacy)
+            random.setstate(python)
 
 # %% ../nbs/02_models.ipynb #c0ffee02
 @cache
@@ -280,42 +430,39 @@ class Twin(nn.Module):
 def fast_twin(model:nn.Module, # the model to be attacked
               x:Tensor, # (B, …) images on which both must agree
               tolerance:float=.01, # share of predictions that may differ (images at a decision boundary)
-              dtype:torch.dtype | None=None # of the twin; None: `low_precision` of the model's device
+              dtype:torch.dtype | None=None, # of the twin; None: `low_precision` of the model's device
+              rows:int | None=None # most images in one pass; None: all
              ) -> nn.Module: # a Twin, or the model itself
     "A faster model to search with; the model itself where no faster one predicts the same."
     with judging(model), torch.no_grad():
-        z = model(x.view_as(x))
-        try: z_twin = (twin := Twin(model, dtype).eval())(x.view_as(x))
-        except Exception: return model                         # it cannot be copied, or not computed with in this way
+        z = logits_of(model, x, rows)
+        try: twin = Twin(model, dtype).eval()
+        except Exception: return model                         # it cannot be copied
+        try:
+            z_twin = logits_of(twin, x, rows)
+            input_gradient(twin, x[:1], None, lambda z, _: z.amax(1))
+        except Exception as e:                                 # it cannot be computed with in this way
+            if out_of_memory(e): raise
+            return model
     differ = (z.argmax(1) != z_twin.argmax(1)).float().mean().item()
-    return twin if differ <= tolerance and torch.isfinite(z_twin).all() else model
+    return twin if differ <= tolerance and sound(z_twin).all() else model
 
 # %% ../nbs/02_models.ipynb #two-twins-code
 def fast_twins(model:nn.Module, # the model to be attacked
-               x:Tensor # (B, …) images on which all must agree
+               x:Tensor, # (B, …) images on which all must agree
+               dtype:torch.dtype | None=None, # of the first; None: `low_precision` of the model's device
+               rows:int | None=None # most images in one pass; None: all
               ) -> dict: # True: to be searched with noise, False: without
-    "Two faster models: in low precision for attacks with noise, in the model's own precision for attacks without."
-    low = fast_twin(model, x)
-    return {True: low, False: low if getattr(low, "dtype", None) == precision(model) else fast_twin(model, x, dtype=precision(model))}
-
-# %% ../nbs/02_models.ipynb #100e1801
-def input_gradient(model:nn.Module, # maps (B,…) to (B,K) logits
-                   x:Tensor, # (B, …)
-                   y:Tensor | None, # (B,) int64; None where the loss asks for no labels
-                   loss # (z, y) -> (B,) loss of each sample
-                  ) -> tuple[Tensor, Tensor, Tensor]: # gradient (B,…), loss (B,), logits (B,K)
-    "∇ₓL for each sample; zero where the logits do not depend on x. Losses are summed, so that no sample's gradient depends on the batch."
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        z = model(x)
-        each = loss(z, y)
-        g, = torch.autograd.grad(each.sum(), x, allow_unused=True) if each.requires_grad else (None,)
-    return torch.zeros_like(x) if g is None else g, each.detach(), z.detach()
+    "Two faster models: in low precision for attacks with noise, in the model's own for attacks without."
+    low, own = fast_twin(model, x, dtype=dtype, rows=rows), precision(model)
+    close = low if getattr(low, "dtype", None) == own else fast_twin(model, x, dtype=own, rows=rows)
+    return {True: low, False: close}
 
 # %% ../nbs/02_models.ipynb #b5ac5272
-_REPO = "https://raw.githubusercontent.com/so-attack/so_attack/main/zoo/"
+_REPO = f"https://raw.githubusercontent.com/so-attack/so_attack/v{__version__}/zoo/"           # this version's
 _OFFICIAL = {"trades-linf-official": {
-    "file": "trades_mnist_smallcnn.pt", "network": "SmallCNN", "sha256": "5b99888064f692047d5592b38df2dde126aa1b991a26c6aad683ce709634bea0",
+    "file": "trades_mnist_smallcnn.pt", "network": "SmallCNN",
+    "sha256": "5b99888064f692047d5592b38df2dde126aa1b991a26c6aad683ce709634bea0",
     "url": "https://raw.githubusercontent.com/Bai-Li/TRADES/master/checkpoints/model_mnist_smallcnn.pt"}}
 NETWORKS = {n.__name__: n for n in (MadryNet, SmallCNN, NetA, NetC, NetD)}
 
@@ -324,9 +471,9 @@ class ModelMissing(RuntimeError):
 
 # %% ../nbs/02_models.ipynb #zoo-code
 def zoo_dir() -> Path:
-    "Where the project's own networks are: `zoo/` of the checkout, else of the package, else of the cache."
+    "The manifest's folder, with some or all of the networks: `zoo/` of the package, else of the checkout."
     here = Path(__file__).resolve().parent if "__file__" in globals() else Path.cwd()
-    return next((z for z in (here.parent/"zoo", here/"zoo") if (z/"manifest.json").exists()), cache_home()/"zoo")
+    return next((z for z in (here/"zoo", here.parent/"zoo") if (z/"manifest.json").exists()), here/"zoo")
 
 def zoo_manifest() -> dict: # name -> {"file", "network", "sha256", recipe and results}
     "What the zoo holds; empty where there is none."
@@ -347,29 +494,43 @@ def model_file(name:str, # a name from `model_names()`
                download:bool=True # fetch it when it is not on disk
               ) -> Path:
     "The network's file, with its sha256 checked; ModelMissing says what to do."
-    if name in _OFFICIAL: entry, folder = _OFFICIAL[name], cache_home()
-    else: entry, folder = _zoo_entry(name, download), cache_home()/"zoo"
-    path = next((p for p in (zoo_dir()/entry["file"], folder/entry["file"]) if p.exists()), folder/entry["file"])
-    url = entry.get("url", _REPO + entry["file"])
+    official = name in _OFFICIAL
+    entry, folder = (_OFFICIAL[name], cache_home()) if official else (_zoo_entry(name), cache_home()/"zoo")
+    url = entry["url"] if official else _REPO + entry["file"]
+    places = zoo_dir()/entry["file"], folder/entry["file"]
+    path = next((p for p in places if p.exists()), places[1])
     if not path.exists() and download: _download(url, path)
     if not path.exists(): raise ModelMissing(f"{name} is not at hand: {_by_hand(url, path)}.")
-    if sha256_of(path) != entry["sha256"]: raise ModelMissing(f"{path.name} is not the published file of {name} (its sha256 differs): delete it and load the model again.")
+    if sha256_of(path) != entry["sha256"]:
+        raise ModelMissing(f"{path.name} is not the published file of {name} (its sha256 differs): "
+                           "delete it and load the model again.")
     return path
 
 # %% ../nbs/02_models.ipynb #files-code
-def _zoo_entry(name, download):
-    if not zoo_manifest() and download: _download(_REPO + "manifest.json", zoo_dir()/"manifest.json")
-    if name in zoo_manifest(): return zoo_manifest()[name]
-    raise ValueError(f"unknown model {name!r}: the names are {', '.join(model_names())}.")
+def _zoo_entry(name):
+    manifest = zoo_manifest()
+    if not manifest:
+        raise ModelMissing("this installation has no list of its networks (zoo/manifest.json): "
+                           "install so_attack again.")
+    if name not in manifest:
+        raise ValueError(f"unknown model {name!r}: the names are {', '.join(model_names())}.")
+    file = manifest[name]["file"]
+    if file in ("", ".", "..") or not PurePosixPath(file).name == PureWindowsPath(file).name == file:
+        raise ModelMissing(f"the manifest says that {name} is in {file!r}, which is no bare file name: "
+                           "install so_attack again.")
+    return manifest[name]
 
 def _download(url, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     if watched := sys.stderr.isatty(): print(f"{path.name}, from {url}", file=sys.stderr)
     try: torch.hub.download_url_to_file(url, str(path), progress=watched)
-    except OSError as e: raise ModelMissing(f"{path.name} could not be downloaded ({type(e).__name__}): {_by_hand(url, path)}.") from None
+    except OSError as e:
+        why = type(e).__name__
+        raise ModelMissing(f"{path.name} could not be downloaded ({why}): {_by_hand(url, path)}.") from None
 
 def _by_hand(url, path):
-    home = "the folder that SO_ATTACK_HOME names" if os.environ.get("SO_ATTACK_HOME") else str(cache_home()).replace(str(Path.home()), "~")
+    named, short = os.environ.get("SO_ATTACK_HOME"), str(cache_home()).replace(str(Path.home()), "~")
+    home = "the folder that SO_ATTACK_HOME names" if named else short
     folder = home if path.parent == cache_home() else f"zoo/ in {home}"
     return f"download {url} and put it as {path.name} into {folder}"
 

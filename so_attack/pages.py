@@ -19,25 +19,50 @@ def png(x # in [0,1], on the CPU
        ) -> str: # data URI
     "A tensor (C,H,W) or of any other shape, in [0,1], as an embedded PNG."
     from PIL import Image
-    picture = x if x.ndim == 3 and x.shape[0] in (1, 3) else x.reshape(1, 1, -1)
-    array = picture.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
+    array = _picture(x).clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
+    image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+    image.thumbnail((512, 512))
     buffer = io.BytesIO()
-    Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(buffer, "png")
+    image.save(buffer, "png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+def _picture(x):
+    "One or three channels (C,H,W) that show all of the numbers; what is no picture gets a padding of mid-grey."
+    if x.ndim == 2: return x[None]
+    if x.ndim == 3: return x if len(x) in (1, 3) else torch.cat(list(x), 1)[None]
+    wide = max(min(x.numel(), 16), math.ceil((4*x.numel())**.5))                # four times as wide as high
+    rows = math.ceil(x.numel()/wide)
+    padding = x.new_full((rows*wide - x.numel(),), .5)
+    return torch.cat([x.flatten(), padding]).reshape(1, rows, wide)
 
 # %% ../nbs/15_pages.ipynb #gallery-code
 def gallery(report:AuditReport # what `audit` returned
            ) -> list[dict]: # as in the report, with names of classes, and pictures as data URIs
     "The examples with their pictures and words."
-    def one(g):
-        δ = g["x_adv"] - g["x"]
-        name = lambda k: _class(report, k)
-        return g | {"clean": png(g["x"]), "adversarial": png(g["x_adv"]), "difference": png(.5 + δ/(2*δ.abs().max().clamp_min(1e-12))), "label": name(g["label"]), "prediction": name(g["prediction"]), "distance": f"{g['distance']:.3g}"}
-    return [one(g) for g in report.gallery]
+    return [g | _pictures(g) | _words(report, g) for g in report.gallery]
 
-def _class(report, k):
-    names = report.about.get("classes") or []
-    return names[k] if k < len(names) else str(k)
+def _pictures(g):
+    δ = g["x_adv"] - g["x"]
+    return {"clean": png(g["x"]), "adversarial": png(g["x_adv"]),
+            "difference": png(.5 + δ/(2*δ.abs().max().clamp_min(1e-12)))}
+
+def _words(report, g):
+    return {k: _class(report, g[k]) for k in ("label", "prediction")} | {"distance": f"{g['distance']:.3g}"}
+
+# %% ../nbs/15_pages.ipynb #class-code
+def _class(report, k, most=40):
+    "The name of class k, fit to be shown; its number where it has none."
+    names = report.about.get("classes")
+    if not isinstance(names, dict): names = dict(enumerate([] if names is None else names))
+    name = _line(names.get(k, names.get(str(k))))
+    return name if 0 < len(name) <= most else f"{name[:most - 8]}… ({k})" if name else str(k)
+
+def _line(text):
+    "Text in one line, without characters that cannot be shown (but for the joint in emoji of several parts)."
+    text = "" if text is None else _utf8(str(text))
+    return " ".join("".join(c if c.isprintable() or c == "\u200d" else " " for c in text).split())
+
+def _utf8(text): return text.encode("utf-8", "replace").decode()
 
 # %% ../nbs/15_pages.ipynb #f4a5c949
 def upset(report:AuditReport, # what `audit` returned
@@ -90,52 +115,87 @@ def confusion(report:AuditReport, # what `audit` returned
               most:int=12 # classes up to which every cell is shown
              ) -> list[dict]: # one a threat: every cell, or with more classes the most frequent mistakes
     "True and predicted classes under the first attack that broke an image."
-    return [_confusion(report, str(t), most) for t in report.plan.threats]
+    cells = report.about["model"]["classes"] <= most
+    return [{"threat": str(t), "names": [], "cells": [], "pairs": []} | (_cells if cells else _pairs)(report, _first(report, str(t)))
+            for t in report.plan.threats]
 
-def _confusion(report, t, most):
+def _first(report, t):
+    "One row an image: the first attack that broke it, or any where none did."
     rows = report.ledger[(report.ledger.threat == t) & (report.ledger.verdict != "invalid")]
-    first = rows.assign(whole=rows.verdict != "fooled").sort_values("whole", kind="stable").drop_duplicates("sample")
-    counts = first.groupby(["label", "prediction"]).size()
-    K, name = report.about["model"]["classes"], lambda k: _class(report, k)
-    if K > most: return {"threat": t, "pairs": [(name(a), name(b), int(v)) for (a, b), v in counts.sort_values(ascending=False).items() if a != b][:12]}
-    totals = first.groupby("label").size()
-    cell = lambda a, b: {"count": int(counts.get((a, b), 0)), "share": round(.85*float(counts.get((a, b), 0))/max(1, int(totals.get(a, 0))), 2)}
-    return {"threat": t, "names": [name(k) for k in range(K)], "cells": [{"name": name(a), "shown": [cell(a, b) for b in range(K)]} for a in range(K)]}
+    return rows.assign(whole=rows.verdict != "fooled").sort_values("whole", kind="stable").drop_duplicates("sample")
+
+def _pairs(report, first):
+    wrong = first[first.label != first.prediction]
+    counts = wrong.groupby(["label", "prediction"]).size().sort_values(ascending=False, kind="stable")
+    return {"pairs": [(_class(report, a), _class(report, b), int(v)) for (a, b), v in counts.head(12).items()]}
+
+def _cells(report, first):
+    counts, totals = first.groupby(["label", "prediction"]).size(), first.groupby("label").size()
+    K = report.about["model"]["classes"]
+    def cell(a, b):
+        count = int(counts.get((a, b), 0))
+        return {"count": count, "share": round(.85*count/max(1, int(totals.get(a, 0))), 2)}
+    names = [_class(report, k) for k in range(K)]
+    return {"names": names, "cells": [{"name": names[a], "shown": [cell(a, b) for b in range(K)]} for a in range(K)]}
 
 # %% ../nbs/15_pages.ipynb #7aa01f1a
-_MEANING = {"valid": "None of the known ways in which attacks fail was found. The number is an upper bound all the same: a better attack may come.",
-            "suspect": "At least one attack was weaker than it should have been, or something stood in its way: see the flags for which number is affected.",
-            "invalid": "Something is broken, so this number must not be used. The flags say what to repair."}
+_MEANING = {
+    "valid": "None of the known ways in which attacks fail was found. The number is an upper bound all the same: "
+             "a better attack may come.",
+    "suspect": "At least one attack was weaker than it should have been, or something stood in its way: "
+               "see the flags for which number is affected.",
+    "invalid": "Something is broken, so this number must not be used. The flags say what to repair."}
 
-def _text(e): return {"accuracy": round(100*e.accuracy, 1), "low": round(100*e.low, 1), "high": round(100*e.high, 1), "text": f"{100*e.accuracy:.1f}"}
+def _text(e):
+    shares = {"accuracy": e.accuracy, "low": e.low, "high": e.high}
+    return {k: round(100*v, 1) for k, v in shares.items()} | {"text": f"{100*e.accuracy:.1f}"}
 
 def html(report:AuditReport # what `audit` returned
         ) -> str:
     "The whole report as one HTML page."
     from jinja2 import Environment, StrictUndefined
-    found = entries(report)
-    above = lambda e, t: bool(e and t in report.ceilings and 100*e.accuracy > report.ceilings[t] + 1e-9)
-    rows = [{"threat": t, "attack": a or ("union" if name == "union" else "all"), "e": e and _text(e), "sum": not a, "above": above(e, t)} for name, (e, t, a) in found.items()]
-    page = {"n": len(report), "m": first_few(len(report)), "grade": report.grade, "meaning": _MEANING[report.grade], "union": _text(report.union()), "natural": _text(found["natural"][0]), "rows": rows,
-            "threats": [str(t) for t in report.plan.threats], "flags": [vars(c) | {"next": report.advice(c)} for c in report.flags], "checks": [vars(c) | {"flag": c.flag} for c in report.checks],
-            "table_notes": _table_notes(report, rows), "upset": upset(report), "alone": alone(report), "panels": panels(report), "gallery": gallery(report), "ratio": _ratio(report), "confusion": confusion(report),
-            "notes": report.notes, "attacks": [{"name": f"{t} {n}", "settings": _settings(a)} for t in report.plan.threats for n, a in report.plan.attacks(t).items()]}
+    rows, clean = _table_rows(report), entries(report)["natural"][0]
+    attacks = [(t, n, a) for t in report.plan.threats for n, a in report.plan.attacks(t).items()]
+    page = {"n": len(report), "m": first_few(len(report)), "threats": [str(t) for t in report.plan.threats],
+            "grade": report.grade, "meaning": _MEANING[report.grade],
+            "union": _text(report.union()), "natural": _text(clean),
+            "flags": [vars(c) | {"next": report.advice(c)} for c in report.flags],
+            "checks": [vars(c) | {"flag": c.flag} for c in report.checks],
+            "rows": rows, "table_notes": _table_notes(report, rows),
+            "upset": upset(report), "alone": alone(report), "panels": panels(report),
+            "gallery": gallery(report), "ratio": _ratio(report), "confusion": confusion(report),
+            "notes": report.notes, "attacks": [{"name": f"{t} {n}", "settings": _settings(a)} for t, n, a in attacks]}
     template = files("so_attack").joinpath("templates/audit.html").read_text(encoding="utf-8")
-    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(template).render(**report.about, **page)
+    engine = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return _utf8(engine.from_string(template).render(report.about | page))
+
+# %% ../nbs/15_pages.ipynb #table-rows
+def _table_rows(report):
+    def above(e, t): return bool(e and t in report.ceilings and 100*e.accuracy > report.ceilings[t] + 1e-9)
+    def label(name, attack): return attack or ("union" if name == "union" else "all")
+    return [{"threat": t, "attack": label(name, a), "e": e and _text(e), "sum": not a, "above": above(e, t)}
+            for name, (e, t, a) in entries(report).items()]
+
+def _table_notes(report, rows):
+    caps = [f"{cap:.1f} % ({t})" for t, cap in report.ceilings.items() if cap < 99.95]
+    lines = ["Each attack's row says how many images are still right under that attack; “all” joins the attacks of a threat, "
+             "and the union joins all of them. An average over threats would hide the weakest."]
+    if caps:
+        mark = " † marks numbers above that: there the attack failed." if any(r["above"] for r in rows) else ""
+        lines.append(f"No classifier can be above {', '.join(caps)} on these images, since some of different classes "
+                     f"lie closer together than 2ε.{mark}")
+    return lines
 
 # %% ../nbs/15_pages.ipynb #fde28a87
-def _word(v): return " to ".join(map(_word, v)) if isinstance(v, (list, tuple)) else {True: "yes", False: "no"}[v] if isinstance(v, bool) else f"{v:.4g}" if isinstance(v, float) else str(v)
+def _word(v):
+    if isinstance(v, (list, tuple)): return " to ".join(map(_word, v))
+    if isinstance(v, bool): return "yes" if v else "no"
+    return f"{v:.4g}" if isinstance(v, float) else str(v)
 
 def _settings(attack) -> str: # e.g. "PGD: steps 40, restarts 2, …"
     name, *rest = attack.to_json().items()
     return f"{name[1]}: " + ", ".join(f"{k} {_word(v)}" for k, v in rest if v is not None and k not in ("norm", "eps"))
 
 def _ratio(report):
-    shape = report.gallery[0]["x"].shape if report.gallery else (1, 1, 1)
-    return f"{shape[2]} / {shape[1]}" if len(shape) == 3 and shape[0] in (1, 3) else "4 / 1"
-
-def _table_notes(report, rows):
-    caps = [f"{report.ceilings[t]:.1f} % ({t})" for t in report.ceilings if report.ceilings[t] < 99.95]
-    lines = ["Each attack's row says how many images are still right under that attack; “all” joins the attacks of a threat, and the union joins all of them. An average over threats would hide the weakest."]
-    if caps: lines.append(f"No classifier can be above {', '.join(caps)} on these images, since some of different classes lie closer together than 2ε.{' † marks numbers above that: there the attack failed.' if any(r['above'] for r in rows) else ''}")
-    return lines
+    height, width = _picture(report.gallery[0]["x"]).shape[1:] if report.gallery else (1, 1)
+    return f"{min(max(width/height, .25), 4.):.4g}"

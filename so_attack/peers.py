@@ -6,7 +6,7 @@
 __all__ = ['Counted', 'Peer', 'peer']
 
 # %% ../nbs/14_peers.ipynb #dc649df4
-import hashlib, importlib, importlib.util, inspect, io, logging, warnings
+import hashlib, importlib, importlib.util, inspect, io, logging, math, re, warnings
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,32 +17,76 @@ from torch import Tensor, nn
 from .norms import Threat
 from .models import _line, judging
 from .attacks import PGD, Search
-from .sources import _file, _need, _package
+from .sources import _file, _need, _package, shown
+
+# %% ../nbs/14_peers.ipynb #class-named
+_LABELS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
+
+def _class_named(library, classes, name):
+    "The class of this name; ValueError where there is none."
+    found = classes.get(name) or next((c for n, c in classes.items() if n.lower() == name.lower()), None)
+    if found is None:
+        raise ValueError(f"{library} has no attack {name!r}: it has {', '.join(classes)[:400]}.")
+    return found
+
+def _classes_in(module, names):
+    "The classes that can be made, by name."
+    found = {n: getattr(module, n, None) for n in names}
+    return {n: c for n, c in found.items() if inspect.isclass(c) and not inspect.isabstract(c)}
+
+def _needs_more(spec, why):
+    return ValueError(f"{spec} cannot be made by its name alone ({why}): write a function attack(model, x, "
+                      "y, threat) "
+                      "in a file of yours that makes and calls it, and name it as file.py:attack.")
 
 # %% ../nbs/14_peers.ipynb #602a35d1
-_LABELS = {"linf": "Linf", "l2": "L2"}
-_MINIMAL = ("CW", "DeepFool")
-
 def _torchattacks(name, threat):
     "A function (model, x, y) -> images, or None in another norm."
-    cls = getattr(lib := _need("torchattacks", f"torchattacks:{name}"), name, None)
-    if not inspect.isclass(cls): raise ValueError(f"torchattacks has no attack {name!r}: it has {', '.join(n for n in lib.__all__ if n[:1].isupper())[:400]}.")
+    lib = _need("torchattacks", f"torchattacks:{name}")
+    cls = _class_named("torchattacks", _classes_in(lib, [n for n in lib.__all__ if n[:1].isupper()]), name)
     takes = inspect.signature(cls.__init__).parameters
-    if "eps" not in takes and name not in _MINIMAL: raise ValueError(f"torchattacks:{name} has no size eps, so it cannot be asked in a threat: take another, for example torchattacks:PGD.")
-    norm = threat.norm if "norm" in takes else "l2" if name.endswith("L2") or name in _MINIMAL else "linf"
-    settings = {"eps": threat.eps, "norm": _LABELS[threat.norm], "seed": 0} | ({"alpha": 2.5*threat.eps/takes["steps"].default} if "steps" in takes else {})
+    plain = {n: p for n, p in list(takes.items())[2:] if p.kind is p.POSITIONAL_OR_KEYWORD}
+    needs = [n for n, p in plain.items() if p.default is p.empty]
+    if "model" not in takes or needs:
+        raise _needs_more(f"torchattacks:{name}", f"it needs {', '.join(needs or ['other attacks'])}")
+    norms = _documented_norms(cls)
+    if not norms:
+        raise ValueError(f"torchattacks:{name} names no norm, so it cannot be asked in a threat: "
+                         "take another, for example torchattacks:PGD.")
+    if _LABELS.get(threat.norm) not in norms: return None
+    settings = {"eps": threat.eps, "max_epsilon": threat.eps, "norm": _LABELS[threat.norm], "seed": 0}
+    if "steps" in takes and "alpha" in takes: settings["alpha"] = 2.5*threat.eps/takes["steps"].default
     settings = {k: v for k, v in settings.items() if k in takes}
-    if norm != threat.norm: return None
-    return lambda model, x, y: cls(model, **settings, **({"n_classes": model(x[:1]).shape[1]} if "n_classes" in takes else {}))(x, y)
+    def call(model, x, y):
+        classes = {"n_classes": model(x[:1]).shape[1]} if "n_classes" in takes else {}
+        return cls(model, **settings, **classes)(x, y)
+    return call
+
+def _documented_norms(cls):
+    "Linf, L2, L1, L0: those that the documentation of a class of torchattacks names as its distance."
+    line = re.search(r"Distance Measure\s*:(.*)", inspect.getdoc(cls) or "")
+    return re.findall(r"L(?:inf|[0-9])", line[1]) if line else []
 
 # %% ../nbs/14_peers.ipynb #7a0ac0c3
 def _foolbox(name, threat):
     "A function (model, x, y) -> images, or None in another norm."
-    lib = _need("foolbox", f"foolbox:{name}")
-    cls = getattr(lib.attacks, name, None)
-    if not inspect.isclass(cls): raise ValueError(f"foolbox has no attack {name!r}: it has {', '.join(n for n in dir(lib.attacks) if n.startswith(('L2', 'Linf')))[:400]}.")
-    if _LABELS[threat.norm] not in cls.__name__: return None
-    return lambda model, x, y: cls()(lib.PyTorchModel(model, bounds=(0, 1), device=x.device), x, y, epsilons=threat.eps)[1]
+    lib, spec = _need("foolbox", f"foolbox:{name}"), f"foolbox:{name}"
+    cls = _class_named("foolbox", _classes_in(lib.attacks, dir(lib.attacks)), name)
+    distances = {"linf": lib.distances.linf, "l2": lib.distances.l2, "l1": lib.distances.l1}
+    if threat.norm not in distances: return None
+    flexible = issubclass(cls, lib.attacks.base.FlexibleDistanceMinimizationAttack)
+    given = {"distance": distances[threat.norm]} if flexible else {}
+    try: attack = cls(**given)
+    except Exception as e: raise _needs_more(spec, f"{type(e).__name__}: {_line(e)}") from None
+    p = getattr(getattr(attack, "distance", None), "p", None)
+    if p is None:
+        raise ValueError(f"{spec} keeps no distance, so it cannot be asked in a threat: take another, for "
+                         "example foolbox:LinfPGD.")
+    if p != distances[threat.norm].p: return None
+    def call(model, x, y):
+        wrapped = lib.PyTorchModel(model, bounds=(0, 1), device=x.device)
+        return cls(**given)(wrapped, x, y, epsilons=threat.eps)[1]
+    return call
 
 # %% ../nbs/14_peers.ipynb #878ae25c
 def _autoattack(threat):
@@ -62,7 +106,9 @@ def _autoattack(threat):
 def _own(spec, threat):
     where, _, name = spec.rpartition(":")
     attack = getattr(_file(where, spec) if where.endswith(".py") else _package(where, spec), name, None)
-    if not callable(attack): raise ValueError(f"{where} has no function {name!r}: write {where}:NAME, a function (model, x, y, threat) that returns images.")
+    if not callable(attack):
+        raise ValueError(f"{shown(where)} has no function {name!r}: "
+                         f"write {shown(where)}:NAME, a function (model, x, y, threat) that returns images.")
     return lambda model, x, y: attack(model, x, y, threat)
 
 # %% ../nbs/14_peers.ipynb #3e29d247

@@ -14,7 +14,8 @@ from pathlib import Path
 from .norms import NORMS
 from .training import gradient_evaluations
 from .evaluation import Estimate, paired
-from .experiments import COLUMNS, NOTE, PAPER_TABLE1, Cell, Preset, entries, grid_attacks, kept, same_images, write_text
+from .experiments import COLUMNS, NOTE, PAPER_TABLE1, Cell, Preset, entries, grid_attacks, kept, same_images
+from .records import write_text
 
 # %% ../nbs/09_report.ipynb #0d7c26f3
 def title(p:Preset, # the settings of the run

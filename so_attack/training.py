@@ -4,22 +4,23 @@
 
 # %% auto #0
 __all__ = ['SCHEDULES', 'OPTIMIZERS', 'CHECKPOINT', 'TrainConfig', 'one_cycle', 'three_drops', 'eps_scale', 'epoch_order',
-           'new_network', 'save_tensors', 'save_checkpoint', 'checkpoint_info', 'load_checkpoint', 'run_epoch',
-           'TrainResult', 'recipe_of', 'train', 'static_networks', 'gradient_evaluations']
+           'new_network', 'save_checkpoint', 'checkpoint_info', 'load_checkpoint', 'run_epoch', 'TrainResult',
+           'recipe_of', 'train', 'static_networks', 'gradient_evaluations']
 
 # %% ../nbs/06_training.ipynb #55dc15d6
-import json, math, os, time
+import json, math, time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import torch
 import torch.nn as nn
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm.auto import tqdm
 from .norms import sample_seeds
 from .data import Data
 from .models import NETWORKS, Twin, low_precision
+from .records import difference, save_tensors
 from .defenses import Natural
 
 # %% ../nbs/06_training.ipynb #0b107c92
@@ -85,19 +86,6 @@ def new_network(name:str, # a name from `NETWORKS`, e.g. "MadryNet"
 
 # %% ../nbs/06_training.ipynb #f1884c51
 CHECKPOINT = "checkpoint.safetensors"
-
-def save_tensors(path:Path, # of the file; its folder is made
-                 tensors:dict, # name -> Tensor, contiguous
-                 metadata:dict | None=None # str -> str; None: none
-                ):
-    "A safetensors file, atomically: afterwards it is there whole, or as it was before; OSError where the disk is full."
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        save_file(tensors, temporary, metadata=metadata)
-        os.replace(temporary, path)
-    except SafetensorError as e: raise OSError(f"{path} could not be written ({e})") from None
-    finally: temporary.unlink(missing_ok=True)
 
 # %% ../nbs/06_training.ipynb #checkpoint-code
 def save_checkpoint(path:Path, # of the file; its folder is made
@@ -214,17 +202,8 @@ def _earlier(path, recipe) -> tuple[list, str]: # one dict an epoch, empty where
     if not (path and path.exists()): return [], ""
     info = checkpoint_info(path)
     if info["recipe"] != recipe:
-        difference = _difference(info["recipe"], recipe)
-        raise ValueError(f"{path} belongs to another run ({difference}): choose another folder or delete it.")
+        raise ValueError(f"{path} belongs to another run ({difference(info['recipe'], recipe)}): choose another folder or delete it.")
     return info["history"], info.get("arithmetic", "")
-
-def _difference(theirs:dict, ours:dict, prefix="") -> str:
-    "The first setting in which two recipes differ, by name."
-    for k in [*theirs, *ours]:
-        a, b = theirs.get(k), ours.get(k)
-        if isinstance(a, dict) and isinstance(b, dict) and a != b: return _difference(a, b, f"{prefix}{k}.")
-        if a != b: return f"{prefix}{k}: there {a!r}, here {b!r}"
-    return ""
 
 # %% ../nbs/06_training.ipynb #babbb6f5
 def _prepare(model, defence, data, config, static, low, checkpoint):

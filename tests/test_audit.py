@@ -131,6 +131,42 @@ def test_killed_and_continued(whole, home):
     run(*args, cwd=home)
     assert (home/"cut"/"ledger.parquet").stat().st_mtime_ns == before
 
+FAILING = """
+import os, sys, time, torch
+from torch import nn
+from net import build as linear
+class Net(nn.Module):
+    def __init__(self): super().__init__(); self.net = linear()
+    def forward(self, x):
+        attacked = x.dtype == torch.float32 and not torch.equal(x, (255*x).round()/255)
+        if attacked and ((x - LATE).abs().amax((1, 2, 3)) < .03).any(): {fault}
+        return self.net(x)
+import numpy as np
+LATE = torch.from_numpy(np.load(__file__.replace("fails.py", "images.npz"))["x"][20]).float()/255
+def build(): return Net()
+"""
+FAIL = ["fails.py:build", "--data", "images.npz", *THREATS, "--budget", "20", "--batch-size", "10"]
+
+@pytest.mark.parametrize("fault, code, sentence", [
+    ("raise KeyError('here')", 2, r"fails.py, line 9, failed with KeyError \('here'\): mend it and give the same command"),
+    ("raise RuntimeError('here')", 2, r"RuntimeError: here.*\(in fails.py, line 9\)"),
+    ("sys.exit(0)", 2, r"fails.py, line 9, ended the process \(0\): mend it"),
+    ("os._exit(0)", 2, r"the model ended the process \(os._exit\(0\)\)"),
+    ("time.sleep(99)", 2, r"a batch of 10 images took longer than 5 seconds \(--timeout\)")], ids=lambda v: str(v)[:20])
+def test_mended_and_continued(whole, home, monkeypatch, fault, code, sentence):
+    "A model that fails at the third batch: one sentence; mended, the same command goes on, and the rows are those of the network."
+    (home/"fails.py").write_text(FAILING.format(fault=fault))
+    out = "mended-" + re.sub(r"\W", "", fault)
+    r = subprocess.run([*COMMAND, *FAIL, "--timeout", "5", "--out", out], cwd=home, env=ENV, capture_output=True, text=True, timeout=300)
+    assert r.returncode == code and re.search(sentence, r.stderr.strip().splitlines()[-1]) and "Traceback" not in r.stderr, r.stderr
+    parts = {p: p.stat().st_mtime_ns for p in (home/out/"parts").iterdir()}
+    assert len(parts) == 2
+    (home/"fails.py").write_text(FAILING.format(fault="pass"))
+    found = json.loads(ask(*FAIL, "--out", out, "--json", cwd=home, monkeypatch=monkeypatch)[0])
+    assert "it answers as before" in " ".join(found["notes"])
+    rows, plain = (pd.read_parquet(home/f/"ledger.parquet").drop(columns="model") for f in (out, "whole"))
+    pd.testing.assert_frame_equal(rows, plain, atol=1e-5)
+
 def test_a_run_that_failed_claims_no_folder(home, monkeypatch):
     args = [*THREATS, "--data", "images.npz", "--budget", "5", "--out", "claimed"]
     _, err = ask("net.py:through_numpy", *args, cwd=home, code=2, monkeypatch=monkeypatch)
@@ -152,7 +188,7 @@ def test_a_model_may_mark_its_input(home):
 
 def test_a_model_with_functions_is_the_same_in_every_process(home):
     "Else nothing could be continued."
-    ask_sha = "from so_attack.ledger import model_sha; from so_attack.sources import load_spec; print(model_sha(load_spec('net.py:with_functions')))"
+    ask_sha = "from so_attack.records import model_sha; from so_attack.sources import load_spec; print(model_sha(load_spec('net.py:with_functions')))"
     assert len({subprocess.run([sys.executable, "-c", ask_sha], cwd=home, env=ENV | {"PYTHONHASHSEED": str(k)}, capture_output=True, text=True, check=True).stdout for k in range(3)}) == 1
 
 def test_advice_is_another_command():
@@ -170,7 +206,7 @@ def test_another_audits_folder_is_refused(whole, home, monkeypatch, change, name
     (["net.pt", *THREATS], "holds weights and no network"), (["net.py:build", "--threat", "l7:1"], "write NORM:EPS"), (["net.py:build", *THREATS, "--data", "nowhere.npz"], "there is no file"),
     (["net.py:build", *THREATS, "--data", "normalised.npz"], "must lie in [0,1]"), (["net.py:build", *THREATS, "--data", "objects.npz"], "could not be read"), (["net.py:build", *THREATS, "--mean", ".5"], "--mean and --std"),
     (["net.py:build", *THREATS, "--with", "nobody"], "unknown attack"), (["net.py:build", *THREATS, "--n", "-1"], "--n must not be negative"), (["net.py:build", *THREATS, "--fail-under", "nan"], "--fail-under must lie between"), (["timm:no_such_net", *THREATS], "timm"),
-    (["net.py:leaves", *THREATS], "raised SystemExit"), (["net.py:in_place", *THREATS], "changes its input in place"), (["net.py:alone", *THREATS], "cannot answer for 2 images"), (["net.py:single", *THREATS], "one number for each image"), (["net.py:build", *THREATS, "--probabilities"], "no probabilities"), (["net.py:build", *THREATS, "--data", "sixteen.npz"], "whole numbers up to 255"),
+    (["net.py:leaves", *THREATS], "raised SystemExit"), (["net.py:alone", *THREATS], "cannot answer for 2 images"), (["net.py:single", *THREATS], "one number for each image"), (["net.py:build", *THREATS, "--probabilities"], "no probabilities"), (["net.py:build", *THREATS, "--data", "sixteen.npz"], "whole numbers up to 255"),
      (["net.py:colour", *THREATS], "of the shape that it was made for"),
     (["net.py:build", *THREATS, "--data", "table.npz"], "of the shape that it was made for"), (["net.py:build", *THREATS, "--data", "halves.npz"], "y holds fractions"), (["net.py:build", *THREATS, "--data", "other.npz"], "number the classes from 0"),
     (["net.py:build", "--threat", "l2:1", "--threat", "L2:1.0"], "give each once"), (["net.py:build", *THREATS, "--data", "images.npz", "--size", "-3"], "size must be at least 1"), (["net.py:build", *THREATS, "--with", "net.py:nothing"], "has no function 'nothing'"), (["net.py:build", *THREATS, "--with", "net.py:one_image", "--data", "images.npz"], "must return the images, a tensor of shape"), (["net.py:build", "--threat", "l2:1e99999999"], "must be a finite number")], ids=lambda v: v[:30] if isinstance(v, str) else None)
@@ -181,7 +217,7 @@ def test_mistakes_get_one_sentence(home, monkeypatch, args, sentence):
 @pytest.mark.parametrize("args, n", [
     (["net.py:double", "--data", "images.npz", "--threat", "l2:0.5"], 40), (["net.py:build", "--data", "doubles.npz", "--threat", "linf:0.02"], 40), (["net.py:loud", "--data", "images.npz", *THREATS, "--batch-size", "7"], 40),
     (["net.py:build", "--data", "images.npz", "--n", "1", *THREATS], 1), (["net.py:table", "--data", "table.npz", *THREATS], 30), (["net.py:pixel", "--data", "pixel.npz", "--threat", "linf:255/255", "--threat", "l2:0"], 30),
-    (["net.py:build", "--data", "images.npz", *THREATS, "--union-only"], 40)], ids=lambda v: " ".join(v)[:60] if isinstance(v, list) else None)
+    (["net.py:build", "--data", "images.npz", *THREATS, "--union-only"], 40), (["net.py:in_place", "--data", "images.npz", *THREATS], 40)], ids=lambda v: " ".join(v)[:60] if isinstance(v, list) else None)
 def test_unusual_but_right(home, monkeypatch, args, n):
     "Doubles, prints, odd batches, one image, tables, single pixels, a ball as large as the box, one of no size: an answer, and JSON that is only JSON."
     found = json.loads(ask(*args, "--budget", "5", "--out", f"odd{abs(hash(tuple(args)))}", "--json", cwd=home, monkeypatch=monkeypatch)[0])

@@ -43,7 +43,7 @@ def cells(folder):
         found[path.name] = same | {"config": body["config"], "search": r["machine"]["search"]}
     return found
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_twenty_five_times(tmp_path):
     whole, kinds = {}, ("float32", "bfloat16")
     for faster in kinds:
