@@ -44,7 +44,8 @@ PAIRS = [
 OTHER_NAME = {a: b for pair in PAIRS[::-1] for a, b in (pair, pair[::-1])}
 ALIKE = [{"model", "twin", "search", "judge"}, {"x", "x_adv"}, {"z", "z_adv"}, {"low", "high"}]
 DATA_METHODS = {"items", "keys", "values", "item", "tolist", "numpy", "split", "read_text", "read_bytes"}
-COSMETIC = {"print", "warn", "warning", "set_postfix", "set_description", "refresh"}
+PROGRESS = {"set_postfix", "set_description", "refresh"}
+COSMETIC = {"print", "warn", "warning"} | PROGRESS  # what they say is not looked at
 COSMETIC_FUNCTIONS = {"__repr__", "__str__", "_repr_html_", "_repr_markdown_"}
 
 
@@ -136,6 +137,7 @@ class Finder(ast.NodeVisitor):
 
     def visit_Expr(self, node):
         if isinstance(node.value, ast.Constant): return
+        if getattr(getattr(node.value, "func", None), "attr", None) in PROGRESS: return
         self.drop(node)
         self.generic_visit(node)
 

@@ -68,4 +68,4 @@ def test_killed_twenty_five_times(tmp_path):
         finish(start(folder, rng.choice(kinds)))
         search = json.loads((folder/"run.json").read_text())["search"]
         assert cells(folder) == whole[search]
-    print(f"{kills} kills in {folders} folders")
+        print(f"{kills} kills in {folders} folders; this one in {search}", flush=True)

@@ -44,11 +44,13 @@ def mutate(checkout, *words):
 
 def test_a_line_is_noticed_at_home_elsewhere_or_nowhere(checkout):
     before = {p: p.read_bytes() for p in checkout.rglob("*") if p.is_file()}
-    told = mutate(checkout, "--n", "3")
+    told = mutate(checkout, "--n", "3", "--own")
+    assert "sums                   3           0             1     0          2   33.3 %" in told
+    told = mutate(checkout, "--n", "3")                             # the other two are asked for elsewhere
     assert "sums                   3           0             1     1          1   66.7 %" in told
     assert told.count("survives:") == 1 and "\n  - return x/2\n" in told
     assert {p: p.read_bytes() for p in checkout.rglob("*") if p.is_file()} == before
-    assert "SURVIVES" not in mutate(checkout, "--n", "3")           # known already
+    assert "SURVIVES" not in mutate(checkout, "--n", "3")           # all is known
     after = next(line.strip()[2:] for line in told.splitlines() if line.startswith("  + "))
     (checkout/".ci").mkdir()
     listed = [{"room": "sums", "before": "return x/2", "after": after, "because": "nobody asks"}]
@@ -56,13 +58,18 @@ def test_a_line_is_noticed_at_home_elsewhere_or_nowhere(checkout):
     told = mutate(checkout, "--n", "3")
     assert "sums                   3           1             1     1          0  100.0 %" in told
 
-def test_survivors_are_asked_again(checkout):
-    assert "SURVIVES" in mutate(checkout, "--n", "3", "--own")
-    test = checkout/"tests"/"test_third.py"
-    test.write_text(test.read_text().replace("third", "half").replace("== 2", "== 3"))
-    told = mutate(checkout, "--n", "3", "--survivors")
-    assert "sums                   3           0             1     1          1   66.7 %" in told
-    assert "\n  - return x/3\n" in told
+def test_what_is_asked_again(checkout, tmp_path):
+    mutation = next(TOOL["Checkout"](checkout).mutations("sums"))
+    results = TOOL["Results"](tmp_path/"results.jsonl")
+    assert results.open(mutation, own=True, again=False)
+    cases = [(None, True, True, False), (None, True, False, True), (None, True, True, True)]
+    for by, own, asked, again in (*cases, (None, False, False, True), ("owner", True, False, True)):
+        results.tell({"name": mutation.name, "by": by, "own": own, "room": "", "after": "", "seconds": 0.})
+        with open(tmp_path/"results.jsonl", "a") as f: f.write('{"cut off')
+        read = TOOL["Results"](tmp_path/"results.jsonl")
+        open_again = by is None and (again or own and not asked)
+        assert read.open(mutation, own=asked, again=again) == open_again
+        with open(tmp_path/"results.jsonl", "a") as f: f.write("\n")
 
 @pytest.mark.parametrize("line, after", [
     ("return a < b", {"return a <= b", "return a > b", "return a"}),
@@ -76,6 +83,7 @@ def test_survivors_are_asked_again(checkout):
     ("return f(a).abs()", {"return f(a).sign()", "return f(a)", "return a"}),
     ("if a: raise ValueError(f'{a + 1}')", {"if not (a): raise ValueError(f'{a + 1}')", "if a: pass"}),
     ("print(a + 1); \"a sentence\"", {"pass; \"a sentence\""}),
+    ("bar.set_postfix(a + 1)", set()),
     ("a.b = True", {"pass", "a.b = False"})])
 def test_what_is_broken(line, after):
     "And comments, sentences and annotations are left alone."
