@@ -6,6 +6,7 @@ from PIL import Image
 from so_attack.models import ModelMissing
 from so_attack.sources import from_transformers, load_data, load_spec
 
+pytestmark = pytest.mark.slow  # these libraries are extras, there when the slow tests run
 SIDE = {"height": 32, "width": 32}
 
 
