@@ -119,7 +119,7 @@ class Counted(nn.Module):
         super().__init__(); self.model, self.images = model, 0
     def forward(self, x):
         self.images += len(x)*(torch.is_grad_enabled() and x.requires_grad)
-        return self.model(x)
+        return self.model(x.clone())                            # the attack's own iterate stays as it is
 
 # %% ../nbs/14_peers.ipynb #guards-code
 @contextmanager
