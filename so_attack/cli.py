@@ -58,7 +58,7 @@ def polite():
             yield
         except (ValueError, DataMissing, ModelMissing) as e:
             line = _own_line(e.__cause__) if e.__cause__ else ""
-            _fail(f"{e} (in {line})" if line else e)
+            _fail(f"{str(e).rstrip('.')} (in {line})." if line else e)
         except BrokenPipeError:
             raise
         except OSError as e:
