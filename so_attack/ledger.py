@@ -304,11 +304,12 @@ def other_answers(rows, # DataFrame of the ledger, of the images of `job` at lea
         far = ~np.isclose(old[name], new[name], rtol=share, atol=share*size, equal_nan=True)
         if far.any():
             return f"the {name} of {far.sum()} of {len(far)} images"
-    for name in [k for k in examples or {} if not k.endswith(" sample")]:
+    stored = examples or {}
+    for name in [k for k in stored if not k.endswith(" sample")]:
         threat, _, attack = name.partition(" ")
         then = rows[(rows.threat == threat) & (rows.attack == attack)].set_index("sample").prediction
-        found = logits_of(job.model, examples[name].to(job.x), job.rows).argmax(1).cpu().numpy()
-        if (far := found != then.reindex(examples[f"{name} sample"].numpy()).to_numpy()).any():
+        found = logits_of(job.model, stored[name].to(job.x), job.rows).argmax(1).cpu().numpy()
+        if (far := found != then.reindex(stored[f"{name} sample"].numpy()).to_numpy()).any():
             return f"the class of {far.sum()} of {len(far)} adversarial examples"
     return ""
 
