@@ -1,4 +1,4 @@
-"A grid that is killed again and again, by two processes at once and on machines of two kinds: the cells of an undisturbed run."
+"A grid killed again and again, by two processes and on machines of two kinds: the cells of an undisturbed run."
 import json, os, random, signal, subprocess, sys, time
 from pathlib import Path
 import pytest
@@ -52,8 +52,7 @@ def test_killed_twenty_five_times(tmp_path):
         takes = time.monotonic() - began
         whole[f"torch.{faster}"] = cells(tmp_path/faster)
     assert [len(them) for them in whole.values()] == [10, 10]
-    said = [{name for name, cell in them.items() if "arithmetic" in cell["config"]} for them in whole.values()]
-    assert [len(names) for names in said] == [4, 4] and not said[0] & said[1]   # two rows with noise, two networks
+    for them in whole.values(): assert sum("arithmetic" in cell["config"] for cell in them.values()) == 4
     rng, kills, folders = random.Random(0), 0, 0
     while kills < 25:
         folder, folders = tmp_path/f"killed{folders}", folders + 1
