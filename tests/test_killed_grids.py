@@ -1,4 +1,4 @@
-"A grid that is killed again and again, by two processes at once and on machines of two kinds: the cells of an undisturbed run."
+"A grid killed again and again, by two processes and on machines of two kinds: the cells of an undisturbed run."
 import json, os, random, signal, subprocess, sys, time
 from pathlib import Path
 import pytest
@@ -51,8 +51,8 @@ def test_killed_twenty_five_times(tmp_path):
         finish(start(tmp_path/faster, faster))
         takes = time.monotonic() - began
         whole[f"torch.{faster}"] = cells(tmp_path/faster)
-    assert all(len(them) == 10 for them in whole.values()) and not whole["torch.float32"].keys() & {
-        name for name, cell in whole["torch.bfloat16"].items() if "arithmetic" in cell["config"]}
+    assert [len(them) for them in whole.values()] == [10, 10]
+    for them in whole.values(): assert sum("arithmetic" in cell["config"] for cell in them.values()) == 4
     rng, kills, folders = random.Random(0), 0, 0
     while kills < 25:
         folder, folders = tmp_path/f"killed{folders}", folders + 1
@@ -63,8 +63,11 @@ def test_killed_twenty_five_times(tmp_path):
                 running[0].send_signal(rng.choice((signal.SIGKILL, signal.SIGTERM)))
                 kills += 1
             running[0].communicate()
-            for other in running[1:]: finish(other) if rng.random() < .2 else other.kill()
-            for other in running[1:]: other.communicate()
+            for other in running[1:]:
+                if rng.random() < .2: finish(other)
+                else:
+                    other.kill()
+                    other.communicate()
         finish(start(folder, rng.choice(kinds)))
         search = json.loads((folder/"run.json").read_text())["search"]
         assert cells(folder) == whole[search]
