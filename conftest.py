@@ -18,7 +18,7 @@ def pytest_collect_file(file_path, parent):
     if file_path.suffix == ".ipynb" and not file_path.name.startswith("_"): return Notebook.from_parent(parent, path=file_path)
 
 # What takes longest begins first, so that no core is left alone with it at the end (pytest.ini keeps this order).
-LONG = ["tests/test_paper.py", "tests/test_audit.py", "nbs/04_attacks.ipynb", "tests/test_cli.py", "nbs/06_training.ipynb", "nbs/41_audit_it.ipynb", "nbs/10_audit.ipynb", "nbs/03_curvature.ipynb", "nbs/43_norm.ipynb"]
+LONG = ["tests/test_paper.py", "tests/test_audit.py", "nbs/05_attacks.ipynb", "tests/test_cli.py", "nbs/12_training.ipynb", "nbs/41_audit_it.ipynb", "nbs/27_audit.ipynb", "nbs/04_curvature.ipynb", "nbs/43_norm.ipynb"]
 
 def pytest_collection_modifyitems(items):
     place = {Path(__file__).parent/name: i for i, name in enumerate(LONG)}

@@ -1,7 +1,7 @@
 """Run notebooks from top to bottom and store their outputs.
 
     python .ci/outputs.py nbs/00_norms.ipynb                  cells marked `#| slow` or `#| long` keep the outputs that they have
-    python .ci/outputs.py nbs/22_figure1.ipynb --flags slow   the slow cells run too
+    python .ci/outputs.py nbs/32_figure1.ipynb --flags slow   the slow cells run too
 """
 import argparse, base64, io, os, sys
 from pathlib import Path
