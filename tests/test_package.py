@@ -1,5 +1,11 @@
 "What must hold for the package and the repository as a whole."
-import ast, json, re, runpy, subprocess, sys
+
+import ast
+import json
+import re
+import runpy
+import subprocess
+import sys
 from configparser import ConfigParser
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -7,60 +13,101 @@ import pytest
 import so_attack
 from so_attack.attacks import SecondOrder
 from so_attack.columns import PAPER_TABLE1, PRESETS
-from so_attack.experiments import entries, kept, stored
+from so_attack.experiments import entries, repo_results, read_run
 from so_attack.models import zoo_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = Path(so_attack.__file__).parent
-NOTEBOOKS = sorted((ROOT/"nbs").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
 MODULES = sorted(p for p in LIBRARY.glob("*.py") if p.name not in ("__init__.py", "_modidx.py"))
-README = (ROOT/"README.md").read_text(encoding="utf8")
+README = (ROOT / "README.md").read_text(encoding="utf8")
 config = ConfigParser()
-config.read(ROOT/"settings.ini", encoding="utf8")
+config.read(ROOT / "settings.ini", encoding="utf8")
 SETTINGS = config["DEFAULT"]
+
 
 def tracked():
     "The text files that git knows, or would know."
-    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
-    if files.returncode: pytest.skip("not a git checkout")
+    files = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    if files.returncode:
+        pytest.skip("not a git checkout")
     binary = {".png", ".safetensors", ".npy", ".parquet", ".ico", ".gz"}
-    return [p for name in files.stdout.splitlines() if (p := ROOT/name).is_file() and p.suffix not in binary]
+    return [
+        p for name in files.stdout.splitlines() if (p := ROOT / name).is_file() and p.suffix not in binary
+    ]
 
-def test_version_is_the_one_in_settings(): assert so_attack.__version__ == SETTINGS["version"]
 
-def test_typed(): assert (LIBRARY/"py.typed").exists()
+def test_version_is_the_one_in_settings():
+    assert so_attack.__version__ == SETTINGS["version"]
+
+
+def test_typed():
+    assert (LIBRARY / "py.typed").exists()
+
 
 def test_import_is_light():
     heavy = ["torchvision", "matplotlib", "mlxtend", "seaborn", "pandas", "sklearn"]
     code = f"import sys, so_attack.norms, so_attack.attacks; print([m for m in {heavy} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
+
 
 def test_import_is_clean():
     "Not one warning."
-    subprocess.run([sys.executable, "-W", "error", "-c", "import so_attack, so_attack.attacks, so_attack.evaluation"], check=True)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", "import so_attack, so_attack.attacks, so_attack.evaluation"],
+        check=True,
+    )
+
 
 def test_library_stands_without_its_tools():
     tools = re.compile(r"^\s*(?:from|import) (?:nbdev|fastcore|execnb|IPython|pytest|hypothesis)\b", re.M)
     assert not [p.name for p in MODULES if tools.search(p.read_text(encoding="utf8"))]
 
+
 def test_what_is_imported_is_declared():
     "What a module imports at its top is required; what a function imports may be an extra. `bench` imports its rivals, which an extra brings."
-    trees, home = [ast.parse(p.read_text(encoding="utf8")) for p in MODULES if p.stem != "bench"], packages_distributions()
+    trees, home = (
+        [ast.parse(p.read_text(encoding="utf8")) for p in MODULES if p.stem != "bench"],
+        packages_distributions(),
+    )
+
     def imported(nodes):
         names = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
         names |= {n.module for n in nodes if isinstance(n, ast.ImportFrom) and not n.level}
         return {name.split(".")[0] for name in names} - {"so_attack", *sys.stdlib_module_names}
-    def declared(*keys): return {line.lower() for key in keys for line in re.findall(r"(?m)^[\w-]+", SETTINGS[key])}
-    def missing(names, known): return [name for name in names if not {d.lower() for d in home.get(name, [name])} & known]
-    at_top, anywhere = imported([n for t in trees for n in t.body]), imported([n for t in trees for n in ast.walk(t)])
+
+    def declared(*keys):
+        return {line.lower() for key in keys for line in re.findall(r"(?m)^[\w-]+", SETTINGS[key])}
+
+    def missing(names, known):
+        return [name for name in names if not {d.lower() for d in home.get(name, [name])} & known]
+
+    at_top, anywhere = (
+        imported([n for t in trees for n in t.body]),
+        imported([n for t in trees for n in ast.walk(t)]),
+    )
     assert {"PIL", "torch"} <= anywhere and "torch" in at_top
-    assert not missing(at_top, declared("requirements")) and not missing(anywhere, declared("requirements", "audit_requirements"))
+    assert not missing(at_top, declared("requirements")) and not missing(
+        anywhere, declared("requirements", "audit_requirements")
+    )
+
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
 def test_module_comes_from_a_notebook(path):
-    source = re.search(r"# AUTOGENERATED! DO NOT EDIT! File to edit: \.\./nbs/(\S+\.ipynb)\.", path.read_text(encoding="utf8"))
+    source = re.search(
+        r"# AUTOGENERATED! DO NOT EDIT! File to edit: \.\./nbs/(\S+\.ipynb)\.",
+        path.read_text(encoding="utf8"),
+    )
     assert source, "written by hand"
-    assert (ROOT/"nbs"/source[1]).exists()
+    assert (ROOT / "nbs" / source[1]).exists()
+
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_is_small_and_whole(path):
@@ -69,22 +116,29 @@ def test_notebook_is_small_and_whole(path):
     assert len({c["id"] for c in cells}) == len(cells)
     assert not [c["id"] for c in cells for o in c.get("outputs", []) if o["output_type"] == "error"]
 
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_imports_stand_alone(path):
     "nbdev runs every cell with an import when it builds the pages, and leaves out the cells without."
     mixed = []
     for c in json.loads(path.read_text(encoding="utf8"))["cells"]:
         source = "".join(c["source"])
-        if c["cell_type"] != "code" or re.search(r"^#\|\s*(export|eval: false)", source, re.M): continue
+        if c["cell_type"] != "code" or re.search(r"^#\|\s*(export|eval: false)", source, re.M):
+            continue
         tree = ast.parse(re.sub(r"(?m)^\s*[%!].*", "", source))
         has = any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.walk(tree))
-        if has and not all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in tree.body): mixed.append(source.splitlines()[:3])
+        if has and not all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in tree.body):
+            mixed.append(source.splitlines()[:3])
     assert not mixed
+
 
 def test_readme_links_lead_somewhere():
     links = re.findall(r"\]\((?![a-z]+:|#)([^)\s#]+)", README)
-    assert links and not [link for link in links if not (ROOT/link).exists()]
-    assert {"CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"} <= set(links) and f"({SETTINGS['doc_host']}{SETTINGS['doc_baseurl']})" in README
+    assert links and not [link for link in links if not (ROOT / link).exists()]
+    assert {"CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"} <= set(
+        links
+    ) and f"({SETTINGS['doc_host']}{SETTINGS['doc_baseurl']})" in README
+
 
 def test_readme_on_a_package_index(monkeypatch):
     "No file lies beside it there: every link is a whole address."
@@ -92,14 +146,24 @@ def test_readme_on_a_package_index(monkeypatch):
     monkeypatch.setattr(setuptools, "setup", lambda **kwargs: told.update(kwargs))
     monkeypatch.chdir(ROOT)
     runpy.run_path("setup.py")
-    here, there = (re.findall(r"(!?)\[[^]]*\]\(([^)\s]+)\)", text) for text in (README, told["long_description"]))
+    here, there = (
+        re.findall(r"(!?)\[[^]]*\]\(([^)\s]+)\)", text) for text in (README, told["long_description"])
+    )
     assert len(there) == len(here) and {bang for bang, _ in here} == {"", "!"}
     for (bang, link), (_, address) in zip(here, there):
-        assert address == (link if link.startswith("https:") else f"{SETTINGS['git_url']}/{'raw' if bang else 'blob'}/{SETTINGS['branch']}/{link}")
+        assert address == (
+            link
+            if link.startswith("https:")
+            else f"{SETTINGS['git_url']}/{'raw' if bang else 'blob'}/{SETTINGS['branch']}/{link}"
+        )
+
 
 def test_sdist_has_every_page_of_the_root():
-    included = set((ROOT/"MANIFEST.in").read_text(encoding="utf8").split()) | {"README.md"}      # setuptools takes this one by itself
+    included = set((ROOT / "MANIFEST.in").read_text(encoding="utf8").split()) | {
+        "README.md"
+    }  # setuptools takes this one by itself
     assert {p.name for p in tracked() if p.parent == ROOT and p.suffix == ".md"} <= included
+
 
 def test_readme_code_runs():
     "On fewer images; as it is printed, it runs as the slow cell of its notebook."
@@ -107,65 +171,135 @@ def test_readme_code_runs():
     assert code.count("[:100]") == 1
     exec(compile(code.replace("[:100]", "[:2]"), "README.md", "exec"), {})
 
-def test_readme_clones_this_repository(): assert f"`git clone {SETTINGS['git_url']} && cd {SETTINGS['repo']}`" in README
+
+def test_readme_clones_this_repository():
+    assert f"`git clone {SETTINGS['git_url']} && cd {SETTINGS['repo']}`" in README
+
 
 def test_readme_tells_the_gradients():
-    budgets = [SecondOrder.paper("l2", 2.).budget, SecondOrder("l2", 2.).budget]
+    budgets = [SecondOrder.paper("l2", 2.0).budget, SecondOrder("l2", 2.0).budget]
     assert [int(n.replace(",", "")) for n in re.findall(r"([\d,]+) gradients an image", README)] == budgets
+
 
 def test_readme_maps_every_notebook():
     "And tells what has parts that take minutes or hours."
-    rows = {name: line for line in README.splitlines() if line.startswith("| ") for name in re.findall(r"\(nbs/(\w+)\.ipynb\)", line)}
+    rows = {
+        name: line
+        for line in README.splitlines()
+        if line.startswith("| ")
+        for name in re.findall(r"\(nbs/(\w+)\.ipynb\)", line)
+    }
     assert rows.keys() == {p.stem for p in NOTEBOOKS} - {"index"}
-    marked = {p.stem for p in NOTEBOOKS if any(re.search(r"^#\| *(slow|long)", "".join(c["source"]), re.M) and "#| hide" not in c["source"][0] for c in json.loads(p.read_text(encoding="utf8"))["cells"])}
-    assert {line for name, line in rows.items() if name in marked} == {line for line in rows.values() if "+" in cells(line)[-1]}
+    marked = {
+        p.stem
+        for p in NOTEBOOKS
+        if any(
+            re.search(r"^#\| *(slow|long)", "".join(c["source"]), re.M) and "#| hide" not in c["source"][0]
+            for c in json.loads(p.read_text(encoding="utf8"))["cells"]
+        )
+    }
+    assert {line for name, line in rows.items() if name in marked} == {
+        line for line in rows.values() if "+" in cells(line)[-1]
+    }
+
 
 def test_readme_tells_the_minutes_of_the_command():
-    slow, fast = map(int, re.search(r"all columns take about\s+(\d+) minutes, about (\d+) where", README).groups())
+    slow, fast = map(
+        int, re.search(r"all columns take about\s+(\d+) minutes, about (\d+) where", README).groups()
+    )
     assert fast <= PRESETS["zoo"].minutes <= slow
 
-def cells(line): return [c.strip(" *") for c in line.strip("|\n").split("|")]
+
+def cells(line):
+    return [c.strip(" *") for c in line.strip("|\n").split("|")]
+
 
 def test_readme_numbers_are_the_stored_ones():
     "Paper / ours with its interval, and the figures of the sentences below the table."
-    text, places = README, entries(stored(kept()/"full", 4.)[1])
+    text, places = README, entries(read_run(repo_results() / "full", 4.0)[1])
     table = {column: {row: place.estimate for row, place in rows.items()} for column, rows in places.items()}
-    rows = {"natural images": "natural", "PGD, ℓ∞": "pgd-linf", "S-O, ℓ∞": "so-linf", "PGD, ℓ2": "pgd-l2", "S-O, ℓ2": "so-l2"}
+    rows = {
+        "natural images": "natural",
+        "PGD, ℓ∞": "pgd-linf",
+        "S-O, ℓ∞": "so-linf",
+        "PGD, ℓ2": "pgd-l2",
+        "S-O, ℓ2": "so-l2",
+    }
     seen = {words[0]: words[1:] for words in map(cells, text.splitlines()) if words[0] in rows}
     assert seen.keys() == rows.keys()
-    ceiling = json.loads((ROOT/"results"/"ceiling.json").read_text(encoding="utf8"))["ceilings"]["l2:4"]["accuracy"]
+    ceiling = json.loads((ROOT / "results" / "ceiling.json").read_text(encoding="utf8"))["ceilings"]["l2:4"][
+        "accuracy"
+    ]
     for name, row in rows.items():
         for column, told in zip(("madry-linf", "trades-linf-official"), seen[name]):
             numbers = re.fullmatch(r"([\d.]+)(†?) / ([\d.]+)(†?) \(([\d.]+)–([\d.]+)\)", told).groups()
             theirs, ours, low, high = (float(numbers[k]) for k in (0, 2, 4, 5))
-            assert [bool(mark) for mark in numbers[1:4:2]] == [row.endswith("l2") and n > ceiling for n in (theirs, ours)], (name, column)
+            assert [bool(mark) for mark in numbers[1:4:2]] == [
+                row.endswith("l2") and n > ceiling for n in (theirs, ours)
+            ], (name, column)
             e = table[column][row]
-            assert theirs == PAPER_TABLE1[column][row] and max(abs(ours - 100*e.accuracy), abs(low - 100*e.low), abs(high - 100*e.high)) < .06, (name, column)
-    most = max(table[c][r].accuracy for c in table if c.startswith(("ensemble", "atda")) for r in ("pgd-l2", "pgd-linf"))
-    assert f"at most {100*most:.1f} % of the images" in text
-    assert f"({100*table['madry-linf']['pgd-l2'].accuracy:.1f} % of Madry's, {100*table['trades-linf']['pgd-l2'].accuracy:.1f} % of TRADES's)" in text
+            assert (
+                theirs == PAPER_TABLE1[column][row]
+                and max(abs(ours - 100 * e.accuracy), abs(low - 100 * e.low), abs(high - 100 * e.high)) < 0.06
+            ), (name, column)
+    most = max(
+        table[c][r].accuracy
+        for c in table
+        if c.startswith(("ensemble", "atda"))
+        for r in ("pgd-l2", "pgd-linf")
+    )
+    assert f"at most {100 * most:.1f} % of the images" in text
+    assert (
+        f"({100 * table['madry-linf']['pgd-l2'].accuracy:.1f} % of Madry's, {100 * table['trades-linf']['pgd-l2'].accuracy:.1f} % of TRADES's)"
+        in text
+    )
     assert f"more than {ceiling:.1f} % of MNIST" in text
+
 
 def test_zoo_says_why_eps_l2():
     "The paper does not say at which ε2 it trained; ours is by experiment, whose numbers stand in the notebook."
-    cells = json.loads((ROOT/"nbs"/"12_training.ipynb").read_text(encoding="utf8"))["cells"]
-    found = re.findall(r"trained at ε₂ = (\d): natural +([\d.]+)%", "".join(text for c in cells for o in c.get("outputs", []) for text in o.get("text", [])))
+    cells = json.loads((ROOT / "nbs" / "12_training.ipynb").read_text(encoding="utf8"))["cells"]
+    found = re.findall(
+        r"trained at ε₂ = (\d): natural +([\d.]+)%",
+        "".join(text for c in cells for o in c.get("outputs", []) for text in o.get("text", [])),
+    )
     (sizes, accuracies), why = zip(*found), {name: e.get("why", "") for name, e in zoo_manifest().items()}
-    assert {name for name, said in why.items() if said} == {name for name in why if name.endswith(("-l2", "-mix"))}
+    assert {name for name, said in why.items() if said} == {
+        name for name in why if name.endswith(("-l2", "-mix"))
+    }
     said = "ε2 = {}, {} and {}, natural accuracy is {}, {} and {} %".format(*sizes, *accuracies)
     assert not [name for name, text in why.items() if text and said not in text]
+
 
 def test_outputs_are_stored(tmp_path):
     "A cell that takes minutes keeps the outputs that it has."
     old = [{"output_type": "stream", "name": "stdout", "text": ["old\n"]}]
-    cells = [{"cell_type": "code", "id": f"c{i}", "metadata": {}, "source": source, "outputs": old, "execution_count": None} for i, source in enumerate(["#| slow\nprint(1)", "print(2)"])]
-    path = tmp_path/"book.ipynb"
+    cells = [
+        {
+            "cell_type": "code",
+            "id": f"c{i}",
+            "metadata": {},
+            "source": source,
+            "outputs": old,
+            "execution_count": None,
+        }
+        for i, source in enumerate(["#| slow\nprint(1)", "print(2)"])
+    ]
+    path = tmp_path / "book.ipynb"
     path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
-    subprocess.run([sys.executable, ROOT/".ci"/"outputs.py", path], check=True)
-    assert ["".join(c["outputs"][0]["text"]) for c in json.loads(path.read_text())["cells"]] == ["old\n", "2\n"]
+    subprocess.run([sys.executable, ROOT / ".ci" / "outputs.py", path], check=True)
+    assert ["".join(c["outputs"][0]["text"]) for c in json.loads(path.read_text())["cells"]] == [
+        "old\n",
+        "2\n",
+    ]
+
 
 def test_no_path_of_one_machine():
     "Outputs and prose must not carry the place where somebody ran them."
     here = re.compile(r"(?<![\w.])/(?:work|home|root|Users)/\w|\.\./" + "shared")
-    found = {p.relative_to(ROOT).as_posix(): hit[0] for p in tracked() if p != ROOT/".ci"/"run" and (hit := here.search(p.read_text(encoding="utf8")))}
+    found = {
+        p.relative_to(ROOT).as_posix(): hit[0]
+        for p in tracked()
+        if p != ROOT / ".ci" / "run" and (hit := here.search(p.read_text(encoding="utf8")))
+    }
     assert not found

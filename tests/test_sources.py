@@ -1,10 +1,13 @@
 "Models of transformers and timm as their own libraries evaluate them. Built here with random weights, nothing is downloaded."
 
 import json
-import numpy as np, pytest, torch
+import numpy as np
+import pytest
+import torch
 from PIL import Image
 from so_attack.models import ModelMissing
-from so_attack.sources import from_transformers, load_data, load_spec
+from so_attack.hub import from_transformers
+from so_attack.sources import load_data, load_spec
 
 pytestmark = pytest.mark.slow  # these libraries are extras, there when the slow tests run
 SIDE = {"height": 32, "width": 32}
