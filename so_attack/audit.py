@@ -24,7 +24,8 @@ from tqdm.auto import tqdm
 from . import __version__
 from .norms import sample_seeds, Threat
 from .classifier import as_classifier, Cast, check_batch, check_labels, check_model, check_size
-from .classifier import classes_of, eval_mode, logits_of, other_precision, precision, seeded
+from .classifier import classes_of, device_of, eval_mode, logits_of, other_precision, precision
+from .classifier import seeded
 from .twins import fast_twins, low_precision
 from .attacks import margin
 from .evaluation import Estimate

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from .norms import distance, flat, sample_seeds
-from .classifier import check_batch, check_labels, check_size, classes_of, eval_mode, input_gradient
-from .classifier import logits_of, seeded, sound
+from .classifier import check_batch, check_labels, check_size, classes_of, device_of, eval_mode
+from .classifier import input_gradient, logits_of, seeded, sound
 from .twins import fast_twins
 from .attacks import Attack, cross_entropy, margin, Search
 
@@ -402,7 +402,7 @@ def evaluate(
     _check(x, batch_size, threads, attacks)
     seeds = sample_seeds(len(x), seed)
     with torch.inference_mode(False), eval_mode(model), seeded(_stream(seeds[0], "evaluate")):
-        device = next((p.device for p in model.parameters()), x.device)
+        device = device_of(model, x.device)
         check_labels(x, y, classes_of(model, x[: min(2, batch_size)].detach().to(device)))
         part = partial(_copies, device, x, y, seeds)
         few, labels, _ = part(0, 16)

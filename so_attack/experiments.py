@@ -19,6 +19,7 @@ import torch
 from tqdm.auto import tqdm
 from . import __version__
 from .data import Data, mnist
+from .classifier import device_of
 from .twins import low_precision
 from .attacks import attack_from_json
 from .evaluation import Estimate, evaluate
@@ -116,7 +117,7 @@ def judge_cell(
     search: torch.dtype | None = None,  # what attacks with noise search in; None: measured
 ) -> dict:  # JSON: counts, percent, a letter a sample, gradients, minutes, versions, machine
     "Evaluate one network under one attack (None: the clean images)."
-    began, cpu, device = time.perf_counter(), time.process_time(), _device(model)
+    began, cpu, device = time.perf_counter(), time.process_time(), device_of(model)
     search = search or low_precision(device)
     # more images at once were slower on a CPU in float32
     v = evaluate(
@@ -147,10 +148,6 @@ def judge_cell(
         "machine": machine(device, search),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _device(model):
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 # %% ../nbs/15_experiments.ipynb #d2e5cebc
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 from .data import Data
-from .classifier import as_classifier, Cast, eval_mode, Flipped, FromProbabilities, Logits
+from .classifier import as_classifier, Cast, device_of, eval_mode, Flipped, FromProbabilities, Logits
 from .classifier import Normalized, plain_answer
 from .images import FolderImages, MiddleSquare, open_image, read_header, read_headers, shown
 from .images import spelling_key
@@ -332,7 +332,7 @@ def _refuse_colour(images, model, channels):
 
 def _outputs(model, x) -> int | None:
     "How many outputs a model has; None where it cannot say."
-    device = next((p.device for p in model.parameters()), x.device)
+    device = device_of(model, x.device)
     try:
         cards = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=cards), redirect_stdout(sys.stderr):

@@ -13,7 +13,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
-from .classifier import eval_mode, input_gradient, logits_of, out_of_memory, precision, sound
+from .classifier import device_of, eval_mode, input_gradient, logits_of, out_of_memory, precision
+from .classifier import sound
 
 # %% ../nbs/03_twins.ipynb #c0ffee02
 @cache
@@ -105,7 +106,7 @@ class Twin(nn.Module):
         dtype: torch.dtype | None = None,  # of the copy; None: `low_precision` of the model's device
     ):
         super().__init__()
-        dtype = dtype or low_precision(next((p.device for p in model.parameters()), "cpu"))
+        dtype = dtype or low_precision(device_of(model))
         self.dtype, self.net = (
             dtype,
             copy.deepcopy(model).to(dtype).to(memory_format=torch.channels_last).requires_grad_(False),
