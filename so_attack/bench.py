@@ -86,7 +86,7 @@ def _accuracies(model, attack, x, y, peers):
 # %% ../nbs/28_bench.ipynb #15349574
 def bench(
     model,  # maps (B,…) in [0,1] to (B,K) logits
-    attack,  # with early_stop=False and one restart, so that both precisions take the same number of gradients
+    attack,  # with early_stop=False and one restart, so that both precisions take as many gradients
     x: Tensor,  # (N, …) images for the accuracies
     y: Tensor,  # (N,) int64
     timed: int = 128,  # how many of them are used for the timing
