@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from tqdm.auto import tqdm
 from .data import Data, mnist, mnist5k
 from .twins import low_precision
-from .records import data_sha, fingerprint, machine, PROTOCOL, save_tensors, write_text
+from .records import fingerprint, images_sha, machine, PROTOCOL, save_tensors, write_text
 from .models import load_model, model_file, model_names, ModelMissing, NETWORKS, read_weights
 from .models import sha256_of, zoo_manifest
 from .training import CHECKPOINT, checkpoint_info, new_network, recipe_of, static_networks, train
@@ -122,7 +122,8 @@ def _trained(network, defence, config, data, out, column, device, progress, from
     recipe, search = recipe_of(defence, config, data, network), search or low_precision(device)
     if from_zoo and zoo_manifest().get(column, {}).get("recipe") == recipe:
         return zoo_network(column)
-    where = {"data_sha256": data_sha(data), "device": torch.device(device).type, "arithmetic": str(search)}
+    sha, kind = images_sha(data.x, data.y), torch.device(device).type
+    where = {"data_sha256": sha, "device": kind, "arithmetic": str(search)}
     identity = fingerprint(recipe | where | {"protocol": PROTOCOL})
     folder = out / "networks" / f"{column}_s{config.seed}_{identity[:16]}"
     with alone(folder, progress):
