@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from .norms import distance, flat, sample_seeds
 from .classifier import check_batch, check_labels, check_size, classes_of, device_of, eval_mode
 from .classifier import input_gradient, logits_of, seeded, sound
-from .twins import fast_twins
+from .twins import fast_twins, Twins
 from .attacks import Attack, cross_entropy, margin, Search
 
 # %% ../nbs/06_evaluation.ipynb #7b3f0b09
@@ -408,18 +408,18 @@ def evaluate(
         few, labels, _ = part(0, 16)
         if len(attacks) > 1:
             _watch_slopes(model, few, labels, batch_size)
-        twins = fast_twins(model, part(0, 256)[0], dtype, batch_size) if fast else {True: model, False: model}
+        twins = fast_twins(model, part(0, 256)[0], dtype, batch_size) if fast else Twins(model, model)
         threads = threads if device.type == "cpu" else 1
         size = batch_size if threads == 1 else min(batch_size, -(-len(x) // (2 * threads)))
 
         def one(job):
             (first, name), attack = job, attacks[job[1]]
-            twin = twins[getattr(attack, "noisy", False)]
+            twin = twins.noisy if getattr(attack, "noisy", False) else twins.plain
             with seeded(_stream(seeds[first], name)) if threads == 1 else nullcontext():
                 return _judged(name, attack, model, twin, *part(first, size), first, batch_size)
 
         jobs = [(first, name) for first in range(0, len(x), size) for name in attacks]
-        with _side_by_side({model, *twins.values()}, threads) if threads > 1 else nullcontext(map) as each:
+        with _side_by_side({model, *twins}, threads) if threads > 1 else nullcontext(map) as each:
             hidden = None if progress else True
             done = list(tqdm(each(one, jobs), "evaluate", len(jobs), disable=hidden, leave=False))
     return _collect(done, list(attacks), keep_examples)
