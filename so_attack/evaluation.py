@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from .norms import distance, flat, NORMS, per_sample, project, sample_seeds
 from .classifier import check_batch, check_labels, check_size, classes_of, device_of, eval_mode
 from .classifier import input_gradient, logits_of, seeded, sound
-from .twins import fast_twins
+from .twins import fast_twins, Twins
 from .attacks import Attack, cross_entropy, margin, Search
 
 # %% ../nbs/06_evaluation.ipynb #7b3f0b09
@@ -207,7 +207,7 @@ class Batch:
     "Some images to attack, the model that judges them, and its faster copies."
 
     model: nn.Module  # maps (B,…) in [0,1] to (B,K) logits; in eval mode
-    twins: dict  # True: the copy to search with noise, False: without; may be the model itself
+    twins: Twins  # the copies to search with
     index: Tensor  # (B,) numbers of the images
     x: Tensor  # (B, …) images in [0,1]
     y: Tensor  # (B,) int64 labels
@@ -219,9 +219,9 @@ class Batch:
         attack,  # with noise, without, or of another library
     ) -> nn.Module:
         "The model on which an attack searches."
-        if isinstance(attack, NoAttack) or getattr(attack, "foreign", False):
+        if isinstance(attack, NoAttack) or getattr(attack, "is_peer", False):
             return self.model
-        return self.twins[getattr(attack, "noisy", False)]
+        return self.twins.noisy if getattr(attack, "noisy", False) else self.twins.plain
 
 
 class Judged(NamedTuple):
@@ -244,7 +244,7 @@ def attack_batch(
     twin = batch.searched(attack)
     found, fast = search(attack, batch.model, twin, batch.x, batch.y, batch.seeds, batch.rows)
     x_adv, outside = found.x_adv, torch.zeros_like(fast)
-    if getattr(attack, "foreign", False):
+    if getattr(attack, "is_peer", False):
         x_adv, outside = bring_back(x_adv, batch.x, attack)
     far = check_example(x_adv, batch.x, attack, name, int(batch.index[0]))
     seen = judge(batch.model, x_adv, batch.y, not isinstance(attack, NoAttack), batch.rows)
@@ -501,7 +501,7 @@ def evaluate(
         if len(attacks) > 1:
             _, few, labels, _ = copies(0, 16)
             _watch_slopes(model, few, labels, batch_size)
-        twins = {True: model, False: model}
+        twins = Twins(model, model)
         if fast:
             twins = fast_twins(model, copies(0, 256)[1], dtype, batch_size)
         threads = threads if device.type == "cpu" else 1
@@ -515,7 +515,7 @@ def evaluate(
             return name, found.columns, found.x_adv.cpu() if keep_examples else None
 
         jobs = [(first, name) for first in range(0, len(x), size) for name in attacks]
-        with _side_by_side({model, *twins.values()}, threads) if threads > 1 else nullcontext(map) as each:
+        with _side_by_side({model, *twins}, threads) if threads > 1 else nullcontext(map) as each:
             hidden = None if progress else True
             done = list(tqdm(each(attack_one, jobs), "evaluate", len(jobs), disable=hidden, leave=False))
     return _collect(done, list(attacks), keep_examples)
