@@ -544,7 +544,7 @@ def as_classifier(
 ) -> nn.Module:  # from such images to a tensor of logits
     "The model, in a wrapper where it wants or returns something else; ValueError where it cannot answer."
     with eval_mode(check_loaded(model, "the model")):
-        model, z = _answer(model, x)
+        model, z = _wrapped_answer(model, x)
     if not isinstance(z, Tensor):
         raise ValueError(_no_logits(z))
     if not z.is_floating_point():
@@ -579,7 +579,7 @@ def check_loaded(model, name):
     return model
 
 # %% ../nbs/02_classifier.ipynb #answer-code
-def _answer(model, x):
+def _wrapped_answer(model, x):
     "The model, in a wrapper where it needs one, and what it answers."
     own = next((p.dtype for p in model.parameters() if p.is_floating_point()), x.dtype)
     try:
