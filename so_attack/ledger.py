@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'FACTORS', 'default_attacks', 'Plan', 'Job', 'clean_rows', 'attack_rows', 'batch_rows', 'claim',
            'comparable', 'other_answers', 'load_examples', 'fill_ledger', 'first_few', 'eps_grid', 'extra_rows',
-           'rows_where', 'survivors']
+           'rows_where', 'survivors', 'Case', 'Record', 'record']
 
 # %% ../nbs/23_ledger.ipynb #a1996875
 import gc
@@ -16,19 +16,26 @@ import re
 import shutil
 import signal
 import threading
+import time
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from .norms import flat, NORMS, project, Threat
-from .classifier import input_gradient, logits_of, out_of_memory, precision, seeded
+from tqdm.auto import tqdm
+from . import __version__
+from .norms import flat, NORMS, project, sample_seeds, Threat
+from .classifier import eval_mode, input_gradient, logits_of, out_of_memory, precision, seeded
+from .twins import fast_twins, low_precision
 from .attacks import margin, PGD, SecondOrder
 from .evaluation import check_example, judge, search
-from .records import canonical, difference, fingerprint, held, read_table, read_tensors, writable
-from .records import write_table, write_tensors, write_text
+from .records import canonical, difference, fingerprint, float32_products, held, images_sha
+from .records import machine, model_identity, read_table, read_tensors, writable, write_table
+from .records import write_tensors, write_text
 from .peers import peer
 
 # %% ../nbs/23_ledger.ipynb #012eb667
@@ -764,3 +771,162 @@ def survivors(
     asked = rows_where(ledger, attacks=["natural"]) | rows_where(ledger, threats, attacks)
     samples, robust = ledger["sample"].to_numpy()[asked], (ledger.verdict == "robust").to_numpy()[asked]
     return np.setdiff1d(samples, samples[~robust]).tolist()
+
+# %% ../nbs/23_ledger.ipynb #record-values
+@dataclass(frozen=True, eq=False)
+class Case:
+    "What is audited: a model, images and a plan that fit each other."
+
+    model: nn.Module  # from (B,…) images in [0,1] to (B,K) logits
+    x: Any  # (N, …) images in [0,1]: a tensor, or something of which slices are tensors
+    y: Tensor  # (N,) int64 labels
+    plan: Plan  # what will be done
+    device: torch.device  # on which the model is
+    classes: int  # K
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    "What became of each image, and what it cost."
+
+    ledger: Any  # pandas DataFrame, one row an image, threat and attack
+    more: Any  # the same for the extra attacks on the first few images
+    identity: dict  # what the ledger belongs to
+    about: dict  # model, data, arithmetic, command, classes, sources, versions, machine
+    notes: tuple  # sentences about how it was done
+    spent: Callable[[], dict]  # writes down, and returns, the minutes of all runs until now
+
+# %% ../nbs/23_ledger.ipynb #identity-code
+def _identity(case, about) -> dict:
+    "What a ledger belongs to."
+    model, data = about.get("model") or type(case.model).__name__, about.get("data") or "data"
+    search = low_precision(case.device) if case.plan.fast else precision(case.model)
+    return {
+        "protocol": 3,
+        "model": {"name": model, **model_identity(case.model)},
+        "data": {"name": data, "n": len(case.y), "sha256": images_sha(case.x, case.y)},
+        "device": case.device.type,
+        "arithmetic": {
+            "search": str(search).removeprefix("torch."),
+            "products": float32_products(case.device),
+        },
+        **case.plan.to_json(),
+    }
+
+
+def _facts(identity, classes, about) -> dict:
+    "What a report says of model, data and machine."
+    return {
+        "model": identity["model"] | {"classes": classes},
+        "data": identity["data"],
+        "arithmetic": identity["arithmetic"],
+        "command": about.get("command", ""),
+        "classes": about.get("classes"),
+        "sources": list(about.get("notes") or ()),
+        "versions": {"so_attack": __version__, "torch": torch.__version__},
+        "machine": machine(),
+    }
+
+# %% ../nbs/23_ledger.ipynb #jobs-code
+def _jobs(case, identity):
+    "A function (first, end) -> Job, and the copy of the model on which attacks with noise search."
+    model, y, device, rows = case.model, case.y, case.device, case.plan.batch_size
+    seeds = sample_seeds(len(y), torch.Generator().manual_seed(case.plan.seed))
+    noisy = quiet = model
+    if case.plan.fast:
+        search = getattr(torch, identity["arithmetic"]["search"])
+        twins = fast_twins(model, case.x[:256].to(device), search, rows=rows)
+        noisy, quiet = twins[True], twins[False]
+
+    def jobs(first, end):
+        end = min(end, len(y))
+        index = torch.arange(first, end, device=device)
+        x, labels, own = (t[first:end].to(device) for t in (case.x, y, seeds))
+        return Job(model, noisy, identity["model"]["sha256"], index, x, labels, own, quiet, rows)
+
+    return jobs, noisy
+
+# %% ../nbs/23_ledger.ipynb #clock-code
+def _now() -> tuple[float, float]:  # seconds on the clock, seconds of the processors
+    return time.perf_counter(), time.process_time()
+
+
+def _clock(path, began):
+    "A function that writes down, and returns, the minutes of all runs until now."
+    before = {"minutes": 0.0, "cpu_minutes": 0.0}
+    with suppress(OSError, ValueError, TypeError, AttributeError):  # not there, or damaged
+        found = json.loads(path.read_text())
+        before = {k: float(found.get(k, 0.0)) for k in before}
+
+    def spent():
+        seconds = (now - then for now, then in zip(_now(), began))
+        total = {k: round(before[k] + s / 60, 2) for k, s in zip(before, seconds)}
+        write_text(path, json.dumps(total) + "\n")
+        return total
+
+    return spent
+
+# %% ../nbs/23_ledger.ipynb #record-notes
+def _mended_note(dropped):
+    "What was done with the rows of a model whose source has changed."
+    again = "it answers as before"
+    if dropped:
+        again = f"those of {dropped:,} images were made again, since it answers otherwise"
+    return f"The model's source was mended while it was audited; on the finished rows, {again}."
+
+
+def _notes(case, twin, ledger):
+    where = "All searching was done on the model itself."
+    if twin is not case.model:
+        kind = str(twin.dtype).partition(".")[2]
+        share = 100 * ledger.fast[ledger.attack == "so"].mean()
+        where = f"The second-order attack searched on a faster copy ({kind}) for {share:.0f} % of its images."
+    spent, m = int(ledger.gradients.sum()), first_few(ledger["sample"].nunique())
+    notes = [
+        f"Verdicts are taken on the model itself. {where}",
+        f"{spent:,} gradients were spent. Curves and the steps check are measured on the first {m} images.",
+    ]
+    if case.plan.union_only:
+        left = "Broken images left all later attacks (union only)"
+        notes.append(f"{left}, so only the union and the first attack have a full count.")
+    if case.plan.loss == "margin":
+        notes.append("The softmax is saturated, so PGD climbed the margin and not the cross-entropy.")
+    return notes
+
+# %% ../nbs/23_ledger.ipynb #record-code
+def _stored_extras(job, plan, ledger, out, tick, key):
+    "The extra rows: read where they are there, else made and written."
+    path, belongs = out / "curves.parquet", {"key": key, "images": len(job.y)}
+    more, about = read_table(path)
+    if about != belongs:
+        more = extra_rows(job, plan, ledger, out, tick, key)
+        write_table(path, more, belongs)
+    return more
+
+
+def record(
+    case: Case,  # model, images and plan
+    out: Path,  # folder for ledger and examples; what is there already is taken from there
+    about: dict | None = None,  # names for the report: model, data, command, classes, notes
+    progress: bool = True,  # a progress bar, when this is a terminal
+    began: tuple | None = None,  # seconds on the clock and of the processors, from which to count; None: now
+) -> Record:
+    "Attack all images, and write down what became of them; ValueError where the folder is another audit's."
+    n, plan, about, began = len(case.x), case.plan, about or {}, began or _now()
+    with eval_mode(case.model), claim(out, _identity(case, about)) as (identity, mended):
+        jobs, twin = _jobs(case, identity)
+        key, spent = fingerprint(comparable(identity)), _clock(out / "spent.json", began)
+        steps = n + len(eps_grid(plan, case.x.shape[1:])) + len(plan.threats)
+        with tqdm(total=steps, desc="audit", disable=None if progress else True, leave=False) as bar:
+
+            def tick(done):
+                bar.update(done)
+                spent()
+
+            ledger, dropped = fill_ledger(jobs, n, plan, out, tick, key, mended)
+            write_text(out / "audit.json", json.dumps(identity, indent=1, ensure_ascii=False) + "\n")
+            more = _stored_extras(jobs(0, first_few(n)), plan, ledger, out, tick, key)
+        shutil.rmtree(out / "parts", ignore_errors=True)
+    facts = _facts(identity, case.classes, about)
+    notes = (*facts["sources"], *[_mended_note(dropped)] * mended, *_notes(case, twin, ledger))
+    return Record(ledger, more, identity, facts, notes, spent)
