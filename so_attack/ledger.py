@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'FACTORS', 'default_attacks', 'Plan', 'Job', 'clean_rows', 'attack_rows', 'batch_rows', 'rows_where',
-           'survivors', 'comparable', 'claim', 'other_answers', 'load_examples', 'fill_ledger', 'first_few', 'eps_grid',
-           'extra_rows', 'Case', 'Record', 'record']
+           'survivors', 'other_answers', 'load_examples', 'fill_ledger', 'first_few', 'eps_grid', 'extra_rows', 'Case',
+           'Record', 'record']
 
 # %% ../nbs/23_ledger.ipynb #a1996875
 import gc
@@ -34,9 +34,9 @@ from .classifier import eval_mode, input_gradient, logits_of, out_of_memory, pre
 from .twins import fast_twins, low_precision, Twins
 from .attacks import margin, PGD, SecondOrder
 from .evaluation import attack_batch, Batch, NoAttack
-from .records import canonical, difference, fingerprint, float32_products, held, images_sha
-from .records import machine, model_identity, read_table, read_tensors, writable, write_table
-from .records import write_tensors, write_text
+from .records import canonical, claim, comparable, fingerprint, float32_products, images_sha
+from .records import machine, model_identity, read_table, read_tensors, write_table, write_tensors
+from .records import write_text
 from .peers import peer
 
 # %% ../nbs/23_ledger.ipynb #012eb667
@@ -313,106 +313,6 @@ def _fits(rows, job, expected, each):
         return False
     origin = pd.DataFrame(_origin(job))
     return len(rows.merge(origin, on=list(origin.columns))) == len(rows)
-
-# %% ../nbs/23_ledger.ipynb #claim-differs
-def _without_file_hash(attack) -> dict:
-    hashed = str(attack.get("version")).startswith("sha256 ")
-    return {k: v for k, v in attack.items() if not hashed or k != "version"}
-
-
-def comparable(
-    identity: dict,  # of an audit
-    attacks: bool = True,  # leave out the hashes of attacks in the user's own files, too
-) -> dict:
-    "The identity, but for the source of the model and, with `attacks`, that of attacks."
-    plain = identity | {"model": {k: v for k, v in identity.get("model", {}).items() if k != "source"}}
-    if attacks:
-        plain["attacks"] = {}
-        for threat, found in identity.get("attacks", {}).items():
-            plain["attacks"][threat] = {name: _without_file_hash(a) for name, a in found.items()}
-    return plain
-
-
-def _short(value):
-    if isinstance(value, dict):
-        return f"{value.get('name') or '…'} {fingerprint(value)[:8]}"
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else text[:39] + "…"
-
-
-def _differences(old, now) -> list[str]:  # e.g. ["attacks (linf:0.3.so.steps: there 20, here 40)"]
-    differ = []
-    for key, here in now.items():
-        there = old.get(key)
-        settings = isinstance(there, dict) and isinstance(here, dict) and "sha256" not in here
-        said = difference(there, here) if settings else f"there {_short(there)}, here {_short(here)}"
-        if there != here:
-            differ.append(f"{key} ({said})")
-    return differ
-
-# %% ../nbs/23_ledger.ipynb #ecbc39a5
-_FILES = ("audit.json", "spent.json", "parts", "examples", ".lock")
-
-
-def _has_rows(out):
-    return (out / "ledger.parquet").exists() or any((out / "parts").glob("*.parquet"))
-
-
-def _old_identity(path) -> dict:
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        old = None
-    if not isinstance(old, dict):
-        raise ValueError(f"{path} is damaged: choose another folder with --out.")
-    return old
-
-
-def _settle(out, identity) -> tuple[dict, bool]:
-    "The identity that holds in this folder, and whether it differs from the one that was there."
-    for leftover in [*out.glob(".*.tmp"), *out.glob("*/.*.tmp")]:  # of processes that were killed
-        leftover.unlink(missing_ok=True)
-    path, begun = out / "audit.json", _has_rows(out)
-    if begun and not path.exists():
-        unknown = f"{out} has a ledger without audit.json, so nobody knows what it belongs to"
-        raise ValueError(f"{unknown}: choose another folder with --out.")
-    old = _old_identity(path) if begun else identity
-    searched_in = old.get("arithmetic", {}).get("search", "")
-    now = identity | {"arithmetic": identity["arithmetic"] | {"search": searched_in}}
-    finished = (out / "ledger.parquet").exists()
-    differ = _differences(comparable(old, not finished), comparable(now, not finished))
-    if differ:
-        other = f"{out} holds another audit, which differs in {'; '.join(differ)}"
-        raise ValueError(f"{other}: choose another folder with --out.")
-    if not begun:
-        write_text(path, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
-    return now, begun and old != now
-
-
-def _release(out, there):
-    "Remove what was made here, as long as there is no row in it."
-    if _has_rows(out):
-        return
-    for path in [*(out / name for name in _FILES), out]:
-        if path not in there:
-            with suppress(OSError):
-                path.rmdir() if path.is_dir() else path.unlink()  # a folder only where it is empty
-
-
-@contextmanager
-def claim(
-    out: Path,  # the audit's folder; made if it is not there
-    identity: dict,  # JSON: model, data, device, arithmetic, plan
-):  # yields the identity that holds in this folder, and whether source was mended since
-    "Hold a folder for this audit; ValueError where another process is at work in it, or for another audit's."
-    there = {p for p in (out, *map(out.joinpath, _FILES)) if p.exists()}
-    writable(out)
-    with held(out):
-        try:
-            yield _settle(out, identity)
-        except BaseException:
-            _release(out, there)
-            raise
 
 # %% ../nbs/23_ledger.ipynb #answers
 def _far(old, new, share) -> np.ndarray:  # (B,) bool
