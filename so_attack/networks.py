@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from tqdm.auto import tqdm
 from .data import Data, mnist, mnist5k
 from .twins import low_precision
-from .records import data_sha, fingerprint, machine, PROTOCOL, save_tensors, write_text
+from .records import fingerprint, images_sha, machine, PROTOCOL, save_tensors, write_text
 from .models import load_model, model_file, model_names, ModelMissing, NETWORKS, read_weights
 from .models import sha256_of, zoo_manifest
 from .training import CHECKPOINT, checkpoint_info, new_network, recipe_of, static_networks, train
@@ -160,7 +160,7 @@ class _Workplace:
     def identity(self, data) -> dict:
         "What the weights depend on besides the recipe."
         device = torch.device(self.device).type
-        return {"data_sha256": data_sha(data), "device": device, "arithmetic": str(self.search)}
+        return {"data_sha256": images_sha(data.x, data.y), "device": device, "arithmetic": str(self.search)}
 
 # %% ../nbs/14_networks.ipynb #trained-one
 def _static(recipe, place):
