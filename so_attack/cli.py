@@ -260,7 +260,7 @@ def _figures(p, folder, device) -> str:
 
     if "natural" not in p.columns or not {"trades-linf", "trades-linf-official"} & set(p.columns):
         return ""
-    data = experiments.judged_on(p)[:25]
+    data = experiments.evaluation_data(p)[:25]
     try:
         about, x_adv = experiments.figure_data(folder, data, device=device)
     except experiments.ModelMissing:
