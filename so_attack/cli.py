@@ -73,7 +73,6 @@ class Stopped(KeyboardInterrupt):
     "The process was told to end, by the signal of this number."
 
     def __init__(self, number: int):
-        super().__init__()
         self.number = number
 
 
@@ -93,15 +92,10 @@ def _fail(sentence, code=2):
     print(f"so-attack: {sentence}", file=sys.stderr)
     raise typer.Exit(code)
 
-
-def _again() -> str:
-    "The command that was typed, without --fresh, which would begin from the start."
-    return shlex.join(["so-attack", *(a for a in sys.argv[1:] if a != "--fresh")])
-
 # %% ../nbs/29_cli.ipynb #own-line-code
 def _own_line(error) -> str:  # e.g. "net.py, line 12"; empty where none of the user's own code was under way
     "The last line that is neither ours nor a library's."
-    known = [Path(sysconfig.get_paths()[k]) for k in ("stdlib", "purelib", "platlib")]
+    known = [sysconfig.get_paths()[k] for k in ("stdlib", "purelib", "platlib")]
     known += [Path(so_attack.__file__).parent, Path(sys.executable).parent]  # ours, and the script so-attack
     found = ""
     for frame in traceback.extract_tb(error.__traceback__):
@@ -139,7 +133,8 @@ def polite():
         yield
     except KeyboardInterrupt as e:
         code = 128 + getattr(e, "number", signal.SIGINT)
-        _fail(f"stopped; what is finished is kept, and `{_again()}` continues from there.", code)
+        again = shlex.join(["so-attack", *(a for a in sys.argv[1:] if a != "--fresh")])  # not from the start
+        _fail(f"stopped; what is finished is kept, and `{again}` continues from there.", code)
     except (BrokenPipeError, typer.Exit):
         raise
     except (Exception, SystemExit) as e:
@@ -210,31 +205,6 @@ def _console(least=1):
     console.width = max(least, console.width)
     return console
 
-
-def _show(p, cells, columns):
-    console = _console(80)
-    console.print(rooms.report.table_rich(p, cells, columns))
-    for line in rooms.report.footnotes(p, cells):
-        console.print(line, style="dim", highlight=False, markup=False)
-    for line in rooms.report.effects(p, cells):
-        console.print(line, style="bold", highlight=False, markup=False)
-
-# %% ../nbs/29_cli.ipynb #figures
-def _draw_figures(p, folder, device) -> str:
-    "Figures 1 and 2, where both networks that they need are among the columns and at hand."
-    if "natural" not in p.columns or not {"trades-linf", "trades-linf-official"} & set(p.columns):
-        return ""
-    data = rooms.columns.evaluation_data(p)[:25]
-    try:
-        about, x_adv = rooms.figures.figure_data(folder, data, device=device)
-    except rooms.models.ModelMissing:
-        return ""
-    rooms.figures.figure1(about).savefig(folder / "figure1.png", dpi=110)
-    if not about["examples"]:
-        return "figure1.png, "  # too few images: none of them was fooled
-    rooms.figures.figure2(about, x_adv, data).savefig(folder / "figure2.png", dpi=110)
-    return "figure1.png, figure2.png, "
-
 # %% ../nbs/29_cli.ipynb #5e5603d8
 def _run_grid(p, folder, seeds, device, fresh):
     "Judge the columns of a preset; what is recomputed is told on the way."
@@ -261,10 +231,10 @@ def _reproduce(p, folder, seeds, device, fresh):
     known = {c.column for c in stored}
     stored += [c for c in cells if c.config is None and c.column not in known]
     rooms.report.write_tables(folder, p, stored)
-    _show(p, cells, p.columns)
-    drawn = _draw_figures(p, folder, device) if p.name == "zoo" else ""
-    files = f"table1.md, table1.json, table1.png, {drawn}and a file for each cell in cells/"
-    print(f"Written to {folder}: {files}.")
+    rooms.report.show(p, cells, p.columns, _console(80))
+    drawn = rooms.figures.write_figures(folder, p, device) if p.name == "zoo" else []
+    files = ", ".join(["table1.md", "table1.json", "table1.png", *drawn])
+    print(f"Written to {folder}: {files}, and a file for each cell in cells/.")
 
 # %% ../nbs/29_cli.ipynb #ca731ad3
 @app.command()
@@ -311,7 +281,7 @@ def table1(preset: str = "zoo", eps_l2: float = None, out: str = None, json: boo
         if json:
             print(dumps(rooms.report.table_json(p, cells), indent=1, ensure_ascii=False))
         else:
-            _show(p, cells, rooms.columns.COLUMNS)
+            rooms.report.show(p, cells, rooms.columns.COLUMNS, _console(80))
 
 # %% ../nbs/29_cli.ipynb #9a5be620
 @app.command()
