@@ -62,6 +62,9 @@ def _explained(**texts):
     def explain(command):
         for name, text in texts.items():
             kind = command.__annotations__[name]
+            if hasattr(kind, "__metadata__"):  # an Annotated, which says how it is typed
+                kind.__metadata__[0].help = text
+                continue
             names = ["--" + name.replace("_", "-")] if kind is bool else []
             command.__annotations__[name] = Annotated[kind, typer.Option(*names, help=text)]
         return command
@@ -426,17 +429,10 @@ def _audit(asked, command, same):  # what was typed: its options; as a text; wit
         _check_fail_under(report, asked.fail_under)
 
 # %% ../nbs/29_cli.ipynb #cb126efa
-_MODEL = typer.Argument(
-    help="file.py:factory (which runs the file), package.module:factory, timm:NAME, hf:NAME, "
-    "or a network of `so-attack models`."
-)
-_WITH = typer.Option(
-    "--with", help="A second opinion: autoattack, torchattacks:NAME, foolbox:NAME, file.py:function."
-)
-
-
 @app.command()
 @_explained(
+    model="file.py:factory (which runs the file), package.module:factory, timm:NAME, hf:NAME, "
+    "or a network of `so-attack models`.",
     threat="NORM:EPS, for example linf:0.3; once for each threat.",
     data="mnist, mnist5k, cifar10, a folder with one folder a class, "
     "or a .npz or .safetensors file with x and y.",
@@ -449,6 +445,7 @@ _WITH = typer.Option(
     "Default: as the model's own evaluation does, where it is known.",
     classes="Which folder is which class: a text file with the folders' names in the order of the "
     "model's outputs, one a line, or JSON.",
+    others="A second opinion: autoattack, torchattacks:NAME, foolbox:NAME, file.py:function.",
     union_only="A broken image leaves all other attacks.",
     budget="Gradients of the second-order attack for an image.",
     batch_size="Images at a time, at most; less needs less memory, and gives the same results.",
@@ -461,7 +458,7 @@ _WITH = typer.Option(
 )
 def audit(
     ctx: typer.Context,
-    model: Annotated[str, _MODEL],
+    model: Annotated[str, typer.Argument()],
     threat: list[str],
     data: str = "mnist5k",
     n: int = 500,
@@ -471,7 +468,7 @@ def audit(
     probabilities: bool = False,
     size: int = None,
     classes: str = None,
-    others: Annotated[list[str], _WITH] = [],  # noqa: B006  typer makes a list of its own
+    others: Annotated[list[str], typer.Option("--with")] = [],  # noqa: B006  typer makes a list of its own
     union_only: bool = False,
     budget: int = 1500,
     batch_size: int = 100,
