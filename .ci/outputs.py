@@ -16,7 +16,7 @@ from nbdev.clean import nbdev_clean
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "nbs")]
 from conftest import FLAGS, directives  # which cells the tests run, and no progress bars
 
 

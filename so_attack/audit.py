@@ -26,7 +26,7 @@ from .norms import sample_seeds, Threat
 from .classifier import as_classifier, Cast, check_batch, check_labels, check_model, check_size
 from .classifier import classes_of, device_of, eval_mode, logits_of, other_precision, precision
 from .classifier import seeded
-from .twins import fast_twins, low_precision
+from .twins import fast_twins, low_precision, Twins
 from .attacks import margin
 from .evaluation import Estimate
 from .records import at_a_time, fingerprint, float32_products, images_sha, machine, model_identity
@@ -500,7 +500,7 @@ def _identity(model, x, y, plan, device, about) -> dict:
 def _jobs(model, x, y, plan, identity, device):
     "A function (first, end) -> Job, and the copy of the model on which attacks with noise search."
     seeds = sample_seeds(len(y), torch.Generator().manual_seed(plan.seed))
-    dtype, twins = getattr(torch, identity["arithmetic"]["search"]), {True: model, False: model}
+    dtype, twins = getattr(torch, identity["arithmetic"]["search"]), Twins(model, model)
     if plan.fast:
         twins = fast_twins(model, x[:256].to(device), dtype, rows=plan.batch_size)
 
@@ -510,17 +510,17 @@ def _jobs(model, x, y, plan, identity, device):
         index = torch.arange(first, end, device=device)
         return Job(
             model,
-            twins[True],
+            twins.noisy,
             identity["model"]["sha256"],
             index,
             images,
             labels,
             own,
-            twins[False],
+            twins.plain,
             plan.batch_size,
         )
 
-    return jobs, twins[True]
+    return jobs, twins.noisy
 
 # %% ../nbs/27_audit.ipynb #run-code
 def _record(jobs, x, plan, out, identity, mended, spent, progress):

@@ -17,10 +17,10 @@ from .classifier import check_batch
 def _pairs_within(a, b, radius, close, length):
     "The pairs of `close` whose differences have at most this length; 32 MB of differences at a time."
     i, j = close.nonzero(as_tuple=True)
-    near = [
-        length(a[i[part]] - b[j[part]]) <= radius
-        for part in torch.arange(len(i), device=a.device).split(max(1, 4_000_000 // a.shape[1]))
-    ]
+    at_once = max(1, 4_000_000 // a.shape[1])
+    near = []
+    for part in torch.arange(len(i), device=a.device).split(at_once):
+        near.append(length(a[i[part]] - b[j[part]]) <= radius)
     close = close.clone()
     if near:
         close[i, j] = torch.cat(near)
@@ -30,26 +30,27 @@ def _pairs_within(a, b, radius, close, length):
 def _close_l2(a, b, radius, among):
     sizes = a.norm(dim=1).square()[:, None] + b.norm(dim=1).square()
     gap = sizes - 2 * a @ b.T - radius**2
-    open_ = among & (gap.abs() <= 1e-10 * sizes)  # rounding could decide these
-    return (among & (gap <= 0) & ~open_) | _pairs_within(a, b, radius, open_, NORMS["l2"].length)
+    unsure = among & (gap.abs() <= 1e-10 * sizes)  # rounding could decide these
+    return (among & (gap <= 0) & ~unsure) | _pairs_within(a, b, radius, unsure, NORMS["l2"].length)
 
 # %% ../nbs/18_ceiling.ipynb #linf-code
-def _close_linf(a, b, radius, among):
-    telling = b.var(0, correction=0).topk(min(32, b.shape[1])).indices
-    scattered = torch.randperm(b.shape[1], generator=torch.Generator().manual_seed(0))[:2048].to(b.device)
-    everything = [slice(first, first + 4096) for first in range(0, b.shape[1], 4096)]
-    close = among
-    for pixels in (telling, *scattered.split(512), *everything):
-        if close.any():
-            close = _some_linf(a[:, pixels], b[:, pixels], radius, close)
-    return close
-
-
 def _some_linf(a, b, radius, among):
-    "On some of the pixels: a matrix of distances where many pairs are left, pair by pair where few are."
+    "On some of the pixels."
     if among.float().mean() < 1 / 8:
         return _pairs_within(a, b, radius, among, NORMS["linf"].length)
     return among & (torch.cdist(a, b, p=math.inf) <= radius)
+
+
+def _close_linf(a, b, radius, among):
+    pixels = b.shape[1]
+    telling = b.var(0, correction=0).topk(min(32, pixels)).indices
+    scattered = torch.randperm(pixels, generator=torch.Generator().manual_seed(0))[:2048].to(b.device)
+    everything = [slice(first, first + 4096) for first in range(0, pixels, 4096)]
+    close = among
+    for group in (telling, *scattered.split(512), *everything):
+        if close.any():
+            close = _some_linf(a[:, group], b[:, group], radius, close)
+    return close
 
 
 _CLOSE = {"l2": _close_l2, "linf": _close_linf}
@@ -66,13 +67,12 @@ def conflicts(
     images, pairs = flat(x), []
     rows = max(1, min(rows, 16_000_000 // images.shape[1]))  # 128 MB in double precision
     blocks = [slice(first, first + rows) for first in range(0, len(x), rows)]
+    close = _CLOSE[threat.norm]
     for k, block in enumerate(blocks):
         upper = (y[block, None] != y[block.start :]).triu(1)  # each pair once
-        a, parts = images[block].double(), upper.split(rows, 1)
-        near = [
-            _CLOSE[threat.norm](a, images[other].double(), 2 * threat.eps, among)
-            for other, among in zip(blocks[k:], parts)
-        ]
+        a, near = images[block].double(), []
+        for other, among in zip(blocks[k:], upper.split(rows, 1)):
+            near.append(close(a, images[other].double(), 2 * threat.eps, among))
         pairs.append(torch.cat(near, 1).nonzero().T + block.start)
     return torch.cat(pairs, 1)
 

@@ -23,7 +23,7 @@ from .classifier import device_of
 from .twins import low_precision
 from .attacks import attack_from_json
 from .evaluation import Estimate, evaluate
-from .records import data_sha, fingerprint, float32_products, machine, PROTOCOL, write_text
+from .records import images_sha, fingerprint, float32_products, machine, PROTOCOL, write_text
 from .models import ModelMissing
 from .columns import check_names, COLUMNS, FULL, grid_attacks, judged_on, NOTE, Preset, PRESETS, ROWS
 from .networks import alone, Network, network_trainer, zoo_network
@@ -58,7 +58,7 @@ def cell_config(
         "attack": attack.to_json() if attack else None,
         "device": torch.device(device).type,
         "network": {"name": network.name, "sha256": network.sha256},
-        "data": {"name": data.name, "n": len(data), "sha256": data_sha(data)},
+        "data": {"name": data.name, "n": len(data), "sha256": images_sha(data.x, data.y)},
     }
     said = arithmetic(attack, device, search)
     return config | {"arithmetic": said} if said else config
@@ -168,7 +168,7 @@ def _attacks_json(p):
 
 def _data_json(p, data):  # row -> its images
     parts = {n: data[:n] for n in {p.images(row) for row in p.rows}}
-    about = {n: {"name": d.name, "n": len(d), "sha256": data_sha(d)} for n, d in parts.items()}
+    about = {n: {"name": d.name, "n": len(d), "sha256": images_sha(d.x, d.y)} for n, d in parts.items()}
     return {row: about[p.images(row)] for row in p.rows}
 
 

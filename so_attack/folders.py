@@ -18,8 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 from .data import Data
-from .classifier import as_classifier, Cast, device_of, eval_mode, Flipped, FromProbabilities, Logits
-from .classifier import Normalized, plain_answer
+from .classifier import as_classifier, classes_of, device_of, eval_mode, Wrapper
 from .images import FolderImages, MiddleSquare, open_image, read_header, read_headers, shown
 from .images import spelling_key
 
@@ -261,7 +260,7 @@ def _classes_of_model(found, listed):
 # %% ../nbs/09_folders.ipynb #fit-for-code
 def _of(model, name):
     "What a model knows under a name, also behind our own wrappers."
-    while isinstance(model, (Normalized, FromProbabilities, Logits, Cast, Flipped)):
+    while isinstance(model, Wrapper):
         if getattr(model, name, None) is not None:
             return getattr(model, name)
         model = model.model
@@ -338,7 +337,7 @@ def _outputs(model, x) -> int | None:
         with torch.random.fork_rng(devices=cards), redirect_stdout(sys.stderr):
             model = as_classifier(model, x.to(device))
             with eval_mode(model):
-                return plain_answer(model, x.to(device)).shape[1]
+                return classes_of(model, x.to(device))
     except Exception:
         return None
 

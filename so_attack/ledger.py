@@ -259,7 +259,7 @@ def attack_rows(
     attack,  # a PGD, SecondOrder or Peer in this threat
 ):  # DataFrame, one row an image; the images found
     "Attack some images, and judge what comes back."
-    foreign = getattr(attack, "foreign", False)
+    foreign = getattr(attack, "is_peer", False)
     copy = job.model if foreign else job.twin if attack.noisy else job.close or job.model
     found, fast = search(attack, job.model, copy, job.x, job.y, job.seeds, rows=job.rows)
     x_adv, outside = (

@@ -27,7 +27,7 @@ def per_sample(
     v: Tensor,  # (B,)
     x: Tensor,  # (B, …), the tensor to broadcast against
 ) -> Tensor:  # (B, 1, …, 1)
-    "One value a sample, shaped so that it broadcasts over `x`."
+    "One value per sample, shaped so that it broadcasts over `x`."
     return v.reshape(-1, *[1] * (x.ndim - 1))
 
 # %% ../nbs/00_norms.ipynb #1b42f9cf
@@ -86,13 +86,12 @@ def _pairs(seeds, shape, draw):
     "Two uniform numbers in (0, 1) for every pair of pixels."
     n = math.prod(shape)
     words = _words(seeds, (n + 1) // 2, draw)
-    return tuple(
-        ((w & (2**32 - 1)).float() + 0.5).mul(2**-32).clamp(2**-33, 1 - 2**-24) for w in (words, words >> 32)
-    )
+    halves = words & (2**32 - 1), (words >> 32) & (2**32 - 1)
+    return tuple((half.float() + 0.5).mul(2**-32).clamp(2**-33, 1 - 2**-24) for half in halves)
 
 # %% ../nbs/00_norms.ipynb #d3c0ffee
 def uniform(
-    seeds: Tensor,  # (B,) int64, one seed a sample
+    seeds: Tensor,  # (B,) int64, one seed per sample
     shape: tuple,  # shape of one sample, e.g. (1, 28, 28)
     draw: int = 0,  # which block of the sample's random numbers
 ) -> Tensor:  # (B, *shape) float32 in (0, 1)
@@ -101,36 +100,34 @@ def uniform(
 
 
 def gaussian(
-    seeds: Tensor,  # (B,) int64, one seed a sample
+    seeds: Tensor,  # (B,) int64, one seed per sample
     shape: tuple,  # shape of one sample, e.g. (1, 28, 28)
     draw: int = 0,  # which block of the sample's random numbers
 ) -> Tensor:  # (B, *shape) float32, N(0, 1)
     "Standard normal noise that depends on the sample's seed and on nothing else."
     u, v = _pairs(seeds, shape, draw)
     r, angle = (-2 * u.log()).sqrt(), 2 * math.pi * v
-    return torch.cat([r * angle.cos(), r * angle.sin()], 1)[:, : math.prod(shape)].reshape(-1, *shape)
+    normal = torch.cat([r * angle.cos(), r * angle.sin()], 1)
+    return normal[:, : math.prod(shape)].reshape(-1, *shape)
 
 # %% ../nbs/00_norms.ipynb #7d359bfb
-def sample_seeds(
-    n: int,  # number of samples
-    generator: torch.Generator
-    | int
-    | None = None,  # source of randomness, or a seed for a fresh one; None: seed 0
-    device=None,  # where the seeds are wanted
-) -> Tensor:  # (n,) int64
-    "One random seed a sample; ValueError where `generator` is neither a generator nor a seed."
-    if not isinstance(generator, torch.Generator):
-        generator = _seeded(0 if generator is None else generator)
-    return torch.randint(2**62, (n,), generator=generator, device=generator.device).to(device)
-
-
-def _seeded(seed):
+def _seeded(seed) -> torch.Generator:
     try:
         return torch.Generator().manual_seed(operator.index(seed))
     except (TypeError, ValueError):
-        raise ValueError(
-            f"a seed must be a whole number of at most 64 bits, not {seed!r}: write for example 0, or pass a torch.Generator."
-        ) from None
+        what = f"a seed must be a whole number of at most 64 bits, not {seed!r}"
+        raise ValueError(f"{what}: write for example 0, or pass a torch.Generator.") from None
+
+
+def sample_seeds(
+    n: int,  # number of samples
+    generator: torch.Generator | int | None = None,  # randomness, or a seed for it; None: seed 0
+    device=None,  # where the seeds are wanted
+) -> Tensor:  # (n,) int64
+    "One random seed per sample; ValueError where `generator` is neither a generator nor a seed."
+    if not isinstance(generator, torch.Generator):
+        generator = _seeded(0 if generator is None else generator)
+    return torch.randint(2**62, (n,), generator=generator, device=generator.device).to(device)
 
 # %% ../nbs/00_norms.ipynb #4993205e
 def _fill_linf(seeds, shape, draw):
@@ -160,13 +157,9 @@ def _length_l1(δ):
     return flat(δ).abs().sum(1)
 
 
-NORMS = {
-    n.name: n
-    for n in (
-        Norm("linf", "ℓ∞", "l1", _length_linf, _shrink_linf, _steepest_linf, _fill_linf),
-        Norm("l2", "ℓ2", "l2", _length_l2, _shrink_l2, _steepest_l2, _fill_l2),
-    )
-}
+_LINF = Norm("linf", "ℓ∞", "l1", _length_linf, _shrink_linf, _steepest_linf, _fill_linf)
+_L2 = Norm("l2", "ℓ2", "l2", _length_l2, _shrink_l2, _steepest_l2, _fill_l2)
+NORMS = {n.name: n for n in (_LINF, _L2)}
 _LENGTHS = {"linf": _length_linf, "l2": _length_l2, "l1": _length_l1}
 
 # %% ../nbs/00_norms.ipynb #75f9bd2c
@@ -177,7 +170,7 @@ _SPELLINGS |= dict.fromkeys(("l2", "2", "2.0", "ℓ2"), "l2")
 def parse_norm(
     norm,  # "linf", "l2", or another spelling: "Linf", inf, "L2", 2
 ) -> str:  # "linf" or "l2"
-    "The norm's one name in this library; ValueError for a norm that is not there."
+    "Canonical name of a norm; ValueError if unknown."
     if not isinstance(norm, (str, int, float)):
         kind = type(norm).__name__
         raise ValueError(f"a norm is text or a number, not {kind}: write one of {', '.join(NORMS)}.")
@@ -275,7 +268,7 @@ def project(
 
 # %% ../nbs/00_norms.ipynb #82b6114f
 def random_in_ball(
-    seeds: Tensor,  # (B,) int64, one seed a sample
+    seeds: Tensor,  # (B,) int64, one seed per sample
     shape: tuple,  # shape of one sample
     eps: float,  # radius
     norm: str,  # "linf" or "l2"
