@@ -12,7 +12,7 @@ __all__ = ['EXPLAINS', 'Check', 'grade', 'graded', 'check_mode', 'check_inputs',
 import copy
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 import torch
@@ -411,8 +411,8 @@ def check_chance_to_attack(
         "they count as not robust.",
         "vanished": f"For {still:.3g} % of the images the margin has no slope at all, "
         "so no gradient attack can move them.",
-        "saturated": f"For {high:.3g} % of the images the softmax is saturated (margin above {saturation:.0f}) "
-        f"and the cross-entropy has no gradient.{switched}",
+        "saturated": f"For {high:.3g} % of the images the softmax is saturated "
+        f"(margin above {saturation:.0f}) and the cross-entropy has no gradient.{switched}",
         "chance": f"The clean accuracy is {clean} %, "
         f"and guessing among {classes} classes gives {100 / classes:.3g} %.",
     }
