@@ -266,7 +266,7 @@ def _better(new, old, y):  # points gained; 0 where that may be luck
     gain, errors = sum(new) - sum(old), n - sum(old)
     if 100 * gain < 5 * n or 3 * gain < errors or 100 * (sum(new) - commonest) < 20 * n:
         return 0.0
-    p = paired(["rf"[not v] for v in new], ["rf"[not v] for v in old]).p
+    p = paired(*(["robust" if v else "fooled" for v in right] for right in (new, old))).p
     return 100 * gain / n if p < 0.01 else 0.0
 
 

@@ -120,11 +120,11 @@ def judge_cell(
     "Evaluate one network under one attack (None: the clean images)."
     began, cpu, device = time.perf_counter(), time.process_time(), device_of(model)
     search_dtype = search_dtype or low_precision(device)
-    settings = {"seed": seed, "progress": progress, "threads": torch.get_num_threads(), "dtype": search_dtype}
+    attacks, threads, x, y = {row: attack} if attack else {}, torch.get_num_threads(), data.x, data.y
     # more images at once were slower on a CPU in float32
-    verdicts = evaluate(model, {row: attack} if attack else {}, data.x, data.y, batch_size=128, **settings)
+    v = evaluate(model, attacks, x, y, 128, seed, progress=progress, threads=threads, dtype=search_dtype)
     minutes, cpu_minutes = (time.perf_counter() - began) / 60, (time.process_time() - cpu) / 60
-    found, words = verdicts.accuracy(row), verdicts.of(row)
+    found, words = v.accuracy(row), v.of(row)
     percent = {name: round(value, 4) for name, value in found.percent.items() if name != "n"}
     versions = {"so_attack": __version__, "torch": torch.__version__, "python": platform.python_version()}
     return {
@@ -133,7 +133,7 @@ def judge_cell(
         **percent,
         "invalid": words.count("invalid"),
         "verdicts": "".join(word[0] for word in words),
-        "gradients": int(verdicts.rows(row).gradients.sum()),
+        "gradients": int(v.rows(row).gradients.sum()),
         "minutes": round(minutes, 4),
         "cpu_minutes": round(cpu_minutes, 4),
         "versions": versions,
