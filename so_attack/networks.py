@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from tqdm.auto import tqdm
 from .data import Data, mnist, mnist5k
 from .twins import low_precision
-from .records import data_sha, fingerprint, machine, PROTOCOL, save_tensors, write_text
+from .records import data_sha, file_sha, fingerprint, machine, PROTOCOL, save_tensors, write_text
 from .models import load_model, model_file, model_names, ModelMissing, NETWORKS, read_weights
-from .models import sha256_of, zoo_manifest
+from .models import zoo_manifest
 from .training import CHECKPOINT, checkpoint_info, new_network, recipe_of, static_networks, train
 from .columns import Preset, RECIPES
 
@@ -64,7 +64,7 @@ def zoo_network(
         raise ModelMissing(str(e).removeprefix(f"{column} is ")) from None
     return Network(
         column,
-        sha256_of(path),
+        file_sha(path),
         lambda device="cpu": load_model(column, device),
         zoo_manifest().get(column, {}),
         path=path,
@@ -165,7 +165,7 @@ def _finished(folder) -> tuple[dict | None, str]:
         if not note.exists():
             return None, _check_checkpoint(folder / CHECKPOINT)
         body = json.loads(note.read_text())
-        whole = fingerprint(body["about"]) == body["sha256"] and sha256_of(weights) == body["about"]["sha256"]
+        whole = fingerprint(body["about"]) == body["sha256"] and file_sha(weights) == body["about"]["sha256"]
         if whole:
             return body["about"], ""
     except (ValueError, KeyError, TypeError, OSError):
@@ -192,7 +192,7 @@ def _finish(folder, model, about) -> dict:
         folder / "network.safetensors",
         {k: v.half().cpu().contiguous() for k, v in model.state_dict().items()},
     )
-    about = about | {"sha256": sha256_of(folder / "network.safetensors")}
+    about = about | {"sha256": file_sha(folder / "network.safetensors")}
     write_text(
         folder / "network.json", json.dumps({"about": about, "sha256": fingerprint(about)}, indent=1) + "\n"
     )
