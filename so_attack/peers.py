@@ -26,7 +26,7 @@ from .classifier import eval_mode, one_line
 from .attacks import Search
 from .images import shown
 from .hub import need_package
-from .sources import import_package, run_file
+from .sources import load_code
 
 # %% ../nbs/22_peers.ipynb #class-named
 _LABELS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
@@ -154,9 +154,7 @@ def _autoattack(threat):
 # %% ../nbs/22_peers.ipynb #bcef8db5
 def _own(spec, threat):
     where, _, name = spec.rpartition(":")
-    attack = getattr(
-        run_file(where, spec) if where.endswith(".py") else import_package(where, spec), name, None
-    )
+    attack = getattr(load_code(where), name, None)
     if not callable(attack):
         raise ValueError(
             f"{shown(where)} has no function {name!r}: "
