@@ -26,7 +26,8 @@ from .evaluation import Estimate, evaluate, VERDICTS
 from .records import Damaged, fingerprint, float32_products, images_sha, machine, PROTOCOL
 from .records import write_text
 from .models import ModelMissing
-from .columns import check_names, COLUMNS, FULL, grid_attacks, judged_on, NOTE, Preset, PRESETS, ROWS
+from .columns import check_names, COLUMNS, evaluation_data, FULL, grid_attacks, NOTE, Preset, PRESETS
+from .columns import ROWS
 from .networks import alone, Network, network_trainer, zoo_network
 
 # %% ../nbs/15_experiments.ipynb #arithmetic
@@ -314,7 +315,7 @@ def run(
     networks: Callable | None = None,  # (column, seed) -> Network, default: the preset's own
 ):  # yields Cells, each of them stored before it is seen
     "Fill the grid, cell by cell; whatever is stored already is read, not computed."
-    data = judged_on(p)
+    data = evaluation_data(p)
     if fresh:
         discard(p, out, seeds, data)
     search_dtype = _settle(p, out, data, device, fresh)
