@@ -224,7 +224,7 @@ def _draw_figures(p, folder, device) -> str:
     "Figures 1 and 2, where both networks that they need are among the columns and at hand."
     if "natural" not in p.columns or not {"trades-linf", "trades-linf-official"} & set(p.columns):
         return ""
-    data = rooms.columns.judged_on(p)[:25]
+    data = rooms.columns.evaluation_data(p)[:25]
     try:
         about, x_adv = rooms.figures.figure_data(folder, data, device=device)
     except rooms.models.ModelMissing:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DEFENCES', 'COLUMNS', 'ROWS', 'PAPER_TABLE1', 'NOTE', 'FULL', 'OFFICIAL', 'QUICK', 'RECIPES', 'PRESETS',
-           'grid_attacks', 'Preset', 'check_names', 'preset', 'judged_on']
+           'grid_attacks', 'Preset', 'check_names', 'preset', 'evaluation_data']
 
 # %% ../nbs/13_columns.ipynb #columns-imports
 from dataclasses import dataclass, replace
@@ -34,7 +34,10 @@ PAPER_TABLE1 = {column: {row: _PAPER[row][i] for row in ROWS} for i, column in e
 PAPER_TABLE1["trades-linf-official"] = PAPER_TABLE1["trades-linf"]  # the network it was measured on
 
 # %% ../nbs/13_columns.ipynb #6ea4dfec
-NOTE = "published settings in verdict mode: fooled at any iterate counts (the paper scores the last iterate only)"
+NOTE = (
+    "published settings in verdict mode: fooled at any iterate counts "
+    "(the paper scores the last iterate only)"
+)
 
 
 def grid_attacks(
@@ -42,9 +45,8 @@ def grid_attacks(
     eps_linf: float = 0.3,  # radius of the ℓ∞ ball
 ) -> tuple:  # in the order of ROWS
     "PGD and S-O, ℓ2 and ℓ∞, as in Table 1, in verdict mode."
-    paper = [
-        A.paper(norm, eps) for A in (PGD, SecondOrder) for norm, eps in (("l2", eps_l2), ("linf", eps_linf))
-    ]
+    balls = ("l2", eps_l2), ("linf", eps_linf)
+    paper = [Attack.paper(norm, eps) for Attack in (PGD, SecondOrder) for norm, eps in balls]
     return tuple(replace(a, early_stop=True) for a in paper)
 
 # %% ../nbs/13_columns.ipynb #f7436421
@@ -67,31 +69,32 @@ FULL = {
 # %% ../nbs/13_columns.ipynb #official
 _plain: dict = dict(ramp=0.0, precision="float32", schedule="constant")
 _drops: dict = dict(optimizer="sgd", ramp=0.0, precision="float32", schedule="drops")
+_long: dict = dict(steps=40, reach=4 / 3)
 OFFICIAL = {
     "natural": ("MadryNet", Natural(), TrainConfig(91, 50, 1e-4, **_plain)),
-    **_columns(Madry, TrainConfig(91, 50, 1e-4, **_plain), steps=40, reach=4 / 3),
-    **_columns(Trades, TrainConfig(100, 128, 0.01, **_drops), "SmallCNN", steps=40, reach=4 / 3),
+    **_columns(Madry, TrainConfig(91, 50, 1e-4, **_plain), **_long),
+    **_columns(Trades, TrainConfig(100, 128, 0.01, **_drops), "SmallCNN", **_long),
     **_columns(Ensemble, TrainConfig(12, 64, 1e-3, **_plain)),
     **_columns(ATDA, TrainConfig(50, 32, 1e-3, **_plain)),
 }
 
 
-def _five(defence):
+def _five_steps(defence):
     return replace(defence, steps=5) if hasattr(defence, "steps") else defence
 
 
 _brief = TrainConfig(epochs=4, batch_size=50)
-QUICK = {column: (network, _five(defence), _brief) for column, (network, defence, _) in FULL.items()}
+QUICK = {c: (network, _five_steps(defence), _brief) for c, (network, defence, _) in FULL.items()}
 RECIPES = {"quick": QUICK, "full": FULL, "paper": OFFICIAL}
 
 # %% ../nbs/13_columns.ipynb #d5f923d7
 @dataclass(frozen=True)
 class Preset:
-    "What to judge, on what, and what it costs."
+    "Which networks to evaluate, on which images, and what it costs."
 
     name: str  # a key of `PRESETS`
     minutes: float  # expected, all columns, on two cores
-    n: int  # images judged
+    n: int  # images to evaluate on
     columns: tuple = COLUMNS  # names from `COLUMNS`
     attacks: tuple = grid_attacks()  # one a row, below the clean row
     source: str = "mnist5k"  # images: "mnist5k" (embedded) or "mnist-test"
@@ -100,43 +103,28 @@ class Preset:
     about: str = ""  # one line for the reader
 
     @property
-    def rows(self) -> dict:
+    def rows(self) -> dict:  # name -> attack; None for the clean row
         return {"natural": None} | {a.name: a for a in self.attacks}
 
     def images(self, row: str) -> int:  # number of images for this row
         attack = self.rows[row]
-        return min(self.n, self.n_so or self.n) if attack and attack.noisy else self.n
+        if attack and attack.noisy:
+            return min(self.n, self.n_so or self.n)
+        return self.n
 
 # %% ../nbs/13_columns.ipynb #presets
+_ABOUT = {
+    "zoo": "the shipped networks on embedded images; ours have not seen them",
+    "quick": "networks trained on the 4,000 embedded images, judged on the others",
+    "full": "networks trained on 55,000 images, judged on MNIST's test set",
+    "paper": "the official recipes, for a GPU",
+}
+_ON_MNIST: dict = dict(source="mnist-test", n=10_000)
 PRESETS = {
-    p.name: p
-    for p in (
-        Preset("zoo", 10, 100, about="the shipped networks on embedded images; ours have not seen them"),
-        Preset(
-            "quick",
-            12,
-            50,
-            recipes="quick",
-            about="networks trained on the 4,000 embedded images, judged on the others",
-        ),
-        Preset(
-            "full",
-            300,
-            10_000,
-            source="mnist-test",
-            n_so=1000,
-            recipes="full",
-            about="networks trained on 55,000 images, judged on MNIST's test set",
-        ),
-        Preset(
-            "paper",
-            10_000,
-            10_000,
-            source="mnist-test",
-            recipes="paper",
-            about="the official recipes, for a GPU",
-        ),
-    )
+    "zoo": Preset("zoo", 10, n=100, about=_ABOUT["zoo"]),
+    "quick": Preset("quick", 12, n=50, recipes="quick", about=_ABOUT["quick"]),
+    "full": Preset("full", 300, n_so=1000, recipes="full", about=_ABOUT["full"], **_ON_MNIST),
+    "paper": Preset("paper", 10_000, recipes="paper", about=_ABOUT["paper"], **_ON_MNIST),
 }
 
 # %% ../nbs/13_columns.ipynb #check-names
@@ -152,6 +140,15 @@ def check_names(
         raise ValueError(f"unknown {kind} {what}: the known ones are {', '.join(names)}.")
 
 # %% ../nbs/13_columns.ipynb #77a45d65
+def _check_n(n, p):
+    most = 10_000
+    if p.source == "mnist5k":
+        most = 1000 if p.recipes else 5000
+    if not 1 <= n <= most:
+        raise ValueError(f"n must be between 1 and {most:,} for preset {p.name}, not {n}.")
+    return n
+
+
 def preset(
     name: str = "zoo",  # "zoo", "quick", "full", "paper"
     columns=None,  # names, default all
@@ -168,18 +165,11 @@ def preset(
         p = replace(p, n=_check_n(n, p))
     return p if eps_l2 is None else replace(p, attacks=grid_attacks(eps_l2))
 
-
-def _check_n(n, p):
-    most = {"mnist5k": 1000 if p.recipes else 5000, "mnist-test": 10_000}[p.source]
-    if not 1 <= n <= most:
-        raise ValueError(f"n must be between 1 and {most:,} for preset {p.name}, not {n}.")
-    return n
-
 # %% ../nbs/13_columns.ipynb #016a85fa
-def judged_on(
+def evaluation_data(
     p: Preset,  # its `source` and `n` decide
 ) -> Data:  # the first p.n images
-    "The images that a preset judges on; their name goes into every table and file."
+    "The images that a preset evaluates on; their name goes into every table and file."
     if p.source == "mnist-test":
         return mnist("test")[: p.n]
     return mnist5k("test")[: p.n] if p.n <= 1000 else mnist5k("all")[: p.n]

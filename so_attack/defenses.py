@@ -32,19 +32,18 @@ def norm_of_batch(
 def parse_schedule(
     schedule,  # "mix", or a norm in any usual spelling
 ) -> str:  # "linf", "l2" or "mix"
-    "The schedule's one name; ValueError for one that is not there."
+    "Canonical name of a schedule; ValueError if unknown."
     if str(schedule).lower() == "mix":
         return "mix"
     try:
         return parse_norm(schedule)
     except ValueError:
-        raise ValueError(
-            f"unknown norm schedule {schedule!r}: write one of {', '.join(SCHEDULES)}."
-        ) from None
+        known = ", ".join(SCHEDULES)
+        raise ValueError(f"unknown norm schedule {schedule!r}: write one of {known}.") from None
 
 # %% ../nbs/11_defenses.ipynb #stateless
 class _Stateless:
-    "What training asks of any defence besides a loss; here of one that carries nothing along."
+    "What training asks of any defence besides a loss; here for a defence that keeps nothing."
 
     static = ()  # names of networks that must be trained, without a defence, beforehand
 
@@ -100,9 +99,10 @@ class Defence(_Stateless):
 
 # %% ../nbs/11_defenses.ipynb #28a83d81
 def _inner(defence, threat, scale):
-    "The PGD of an inner loop: `steps` of them at full size, fewer before, and together `reach` times as long as the radius."
+    "PGD of all `steps` at full size and fewer before, which go `reach` radii far together."
     steps = max(1, math.ceil(scale * defence.steps))
-    return PGD(threat.norm, threat.eps, steps, step_size=defence.reach * threat.eps / steps, early_stop=False)
+    step = defence.reach * threat.eps / steps
+    return PGD(threat.norm, threat.eps, steps, step_size=step, early_stop=False)
 
 # %% ../nbs/11_defenses.ipynb #de3d6150
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Natural(_Stateless):
     def loss(
         self, model, x, y, batch=0, scale=1.0, search=None, seeds=None, state=None
     ) -> tuple[Tensor, Tensor]:
-        "Cross-entropy of clean images, and their logits; arguments as in `Defence.loss`, of which the first three count."
+        "Cross-entropy of clean images, and their logits; of `Defence.loss`'s arguments only these count."
         z = model(x)
         return F.cross_entropy(z, y), z
 
@@ -154,7 +154,7 @@ def divergence(
 # %% ../nbs/11_defenses.ipynb #45964c4e
 @dataclass(frozen=True)
 class Trades(Defence):
-    "TRADES (Zhang et al. 2019): cross-entropy on clean images, and a prediction that does not change in the ball."
+    "TRADES (Zhang et al. 2019): right on clean images, and the same prediction all over the ball."
 
     steps: int = 7  # gradient steps of the inner attack
     reach: float = 2.5  # how far the steps go together, in eps
@@ -174,20 +174,17 @@ class Trades(Defence):
         with eval_mode(search):
             with torch.no_grad():
                 z = search(x)
-            return ascend(
-                _inner(self, threat, scale),
-                search,
-                x,
-                y,
-                start,
-                seeds,
-                loss=lambda z_adv, _: divergence(z, z_adv),
-            ).x_adv
+
+            def unlike(z_adv, _):
+                return divergence(z, z_adv)
+
+            inner = _inner(self, threat, scale)
+            return ascend(inner, search, x, y, start, seeds, loss=unlike).x_adv
 
     def loss(
         self, model, x, y, batch=0, scale=1.0, search=None, seeds=None, state=None
     ) -> tuple[Tensor, Tensor]:
-        "Cross-entropy of clean images plus `beta` times the divergence in the ball, and the clean logits; arguments as in `Defence.loss`."
+        "Clean cross-entropy plus `beta` times the divergence, and the clean logits; see `Defence.loss`."
         seeds = sample_seeds(len(x), device=x.device) if seeds is None else seeds
         x_adv = self.attack(search or model, x, y, seeds, self.threat(batch, scale), scale)
         z, z_adv = model(torch.cat([x, x_adv])).chunk(2)
@@ -217,9 +214,8 @@ class _WithStatic:
     ) -> Sources:
         "The static networks, to be attacked; ValueError unless there is one for each name."
         if len(static) != len(self.static):
-            raise ValueError(
-                f"Ensemble needs its static models {', '.join(self.static)}: `train` makes them, or pass them as `static`."
-            )
+            what = f"Ensemble needs its static models {', '.join(self.static)}"
+            raise ValueError(f"{what}: `train` makes them, or pass them as `static`.")
         return Sources(static)
 
 
@@ -232,7 +228,7 @@ def _one_step(source, x, threat, seeds) -> Tensor:  # x_adv (B, …)
 # %% ../nbs/11_defenses.ipynb #df778cfe
 @dataclass(frozen=True)
 class Ensemble(_WithStatic, Defence):
-    "Ensemble adversarial training (Tramèr et al. 2017): one-step attacks on static models and on the network itself."
+    "Ensemble adversarial training (Tramèr et al. 2017): one step on static models or on the network."
 
     static: tuple = ("NetA", "NetC", "NetD")  # networks trained beforehand, without a defence
 
@@ -255,7 +251,7 @@ class Ensemble(_WithStatic, Defence):
     def loss(
         self, model, x, y, batch=0, scale=1.0, search=None, seeds=None, state=None
     ) -> tuple[Tensor, Tensor]:
-        "Cross-entropy, half of it of clean and half of attacked images, and the attacked logits; arguments as in `Defence.loss`."
+        "Mean of clean and attacked cross-entropy, and the attacked logits; see `Defence.loss`."
         seeds = sample_seeds(len(x), device=x.device) if seeds is None else seeds
         x_adv = self.attack(search or model, x, seeds, self.threat(batch, scale), state)
         z, z_adv = model(torch.cat([x, x_adv])).chunk(2)
@@ -318,16 +314,14 @@ class Centres(nn.Module):
         alpha: float,  # how fast the centres move, in [0,1]
     ) -> None:
         "Move each class's centre towards its samples."
-        pull, count = (
-            torch.zeros_like(self.c).index_add_(0, y, self.c[y] - z),
-            y.bincount(minlength=len(self.c)),
-        )
+        pull = torch.zeros_like(self.c).index_add_(0, y, self.c[y] - z)
+        count = y.bincount(minlength=len(self.c))
         self.c -= alpha * pull / (1 + count)[:, None]
 
 # %% ../nbs/11_defenses.ipynb #cd25291e
 @dataclass(frozen=True)
 class ATDA(Defence):
-    "Adversarial training with domain adaptation (Song et al. 2018): one-step attacks, and clean and attacked logits aligned."
+    "Adversarial training with domain adaptation (Song et al. 2018): clean and attacked logits aligned."
 
     weight: float = 1 / 3  # of the three terms of adaptation
     alpha: float = 0.1  # how fast the centres move
@@ -343,10 +337,10 @@ class ATDA(Defence):
     def loss(
         self, model, x, y, batch=0, scale=1.0, search=None, seeds=None, state=None
     ) -> tuple[Tensor, Tensor]:
-        "Cross-entropy of clean and of attacked images plus `weight` times the adaptation, and the attacked logits; arguments as in `Defence.loss`. Moves the centres."
-        threat, search = self.threat(batch, scale), search or model
-        both = model(torch.cat([x, _one_step(search, x, threat, seeds)])).float()
+        "Clean and attacked cross-entropy plus `weight` times the adaptation; moves the centres."
+        x_adv = _one_step(search or model, x, self.threat(batch, scale), seeds)
+        both, labels = model(torch.cat([x, x_adv])).float(), y.repeat(2)
         z, z_adv = both.chunk(2)
-        adaptation = mean_gap(z, z_adv) + scatter_gap(z, z_adv) + centre_margin(both, y.repeat(2), state.c)
-        state.follow(both.detach(), y.repeat(2), self.alpha)
+        adaptation = mean_gap(z, z_adv) + scatter_gap(z, z_adv) + centre_margin(both, labels, state.c)
+        state.follow(both.detach(), labels, self.alpha)
         return F.cross_entropy(z, y) + F.cross_entropy(z_adv, y) + self.weight * adaptation, z_adv
