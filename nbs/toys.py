@@ -91,7 +91,7 @@ class Fault(nn.Module):
 
 
 def verdict_rows(threat, attack, verdicts, **columns):
-    "Rows of a ledger, made by hand: 1, 0 or 'invalid' for each image; columns that are not given are unremarkable."
+    "Rows of a ledger by hand: 1, 0 or 'invalid' for each image; nothing odd in columns that are not given."
     words = [{1: "robust", 0: "fooled"}.get(v, v) for v in verdicts]
     rows = {"sample": range(len(words)), "threat": threat, "attack": attack, "verdict": words}
     usual = {"slope": 1.0, "margin": 3.0, "distance": 1.0, "rounded": True, "repeat": True, "outside": False}

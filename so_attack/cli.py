@@ -390,7 +390,7 @@ def _deliver(report, folder, json):
         print(text.encode("utf-8", "backslashreplace").decode())  # a name may hold bytes that are no text
         return
     console = _console()
-    rooms.audit.show(report, console)
+    rooms.pages.show(report, console)
     console.print(Text(f"Written to {folder}: report.html, report.json, ledger.parquet, examples/."))
 
 # %% ../nbs/29_cli.ipynb #635df719

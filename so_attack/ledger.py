@@ -670,8 +670,7 @@ def _jobs(case, identity):
     noisy = quiet = model
     if case.plan.fast:
         search = getattr(torch, identity["arithmetic"]["search"])
-        twins = fast_twins(model, case.x[:256].to(device), search, rows=rows)
-        noisy, quiet = twins
+        noisy, quiet = fast_twins(model, case.x[:256].to(device), search, rows=rows)
 
     def jobs(first, end):
         end = min(end, len(y))

@@ -27,7 +27,7 @@ from .classifier import eval_mode, logits_of, one_line
 from .attacks import Search
 from .images import shown
 from .hub import need_package
-from .sources import import_package, run_file
+from .sources import load_code
 
 # %% ../nbs/22_peers.ipynb #class-named
 _LABELS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
@@ -159,8 +159,7 @@ def _autoattack(threat):
 def _own(spec, threat):
     "A function (model, x, y) -> images, from a user's file or package."
     where, _, name = spec.rpartition(":")
-    module = run_file(where, spec) if where.endswith(".py") else import_package(where, spec)
-    attack = getattr(module, name, None)
+    attack = getattr(load_code(where), name, None)
     if not callable(attack):
         raise ValueError(
             f"{shown(where)} has no function {name!r}: "
