@@ -1,7 +1,9 @@
 """pytest runs the notebooks: one test a code cell, one shell a notebook.
 
-Cells marked `#| eval: false` are no tests. A cell marked with one of settings.ini's `tst_flags` carries that mark (`pytest -m slow`).
-`#| needs VARIABLE` skips a cell where that environment variable is unset, as `@pytest.mark.needs("VARIABLE")` does for a test function.
+Cells marked `#| eval: false` are no tests. A cell marked with one of settings.ini's `tst_flags` carries that
+mark (`pytest -m slow`). `#| needs VARIABLE` skips a cell where that environment variable is unset, as
+`@pytest.mark.needs("VARIABLE")` does for a test function. Notebooks find `nbs/toys.py`, because they run in
+their folder and pytest.ini puts it on the path.
 """
 
 import json
@@ -24,7 +26,8 @@ def pytest_collect_file(file_path, parent):
         return Notebook.from_parent(parent, path=file_path)
 
 
-# What takes longest begins first, so that no core is left alone with it at the end (pytest.ini keeps this order).
+# What takes longest begins first, so that no core is left alone with it at the end.
+# (pytest.ini keeps this order.)
 LONG = [
     "tests/test_paper.py",
     "tests/test_audit.py",
@@ -63,33 +66,43 @@ class Notebook(pytest.File):
         self.cells = []
         for i, cell in enumerate(json.loads(self.path.read_text(encoding="utf8"))["cells"]):
             source = "".join(cell["source"])
-            if cell["cell_type"] != "code" or not source.strip() or ["eval", "false"] in directives(source):
-                continue
-            self.cells.append(Cell.from_parent(self, name=f"cell{i}", source=source))
+            is_code = cell["cell_type"] == "code" and source.strip()
+            if is_code and ["eval", "false"] not in directives(source):
+                self.cells.append(Cell.from_parent(self, name=f"cell{i}", source=source))
         return self.cells
 
-    def run_until(self, last):
-        "Run `last`, after the cells before it that were not selected and carry no mark: a single cell can be asked for."
+    def start(self):
         from execnb.shell import CaptureShell
 
+        def silent(*args, **kwargs):
+            "`repr_failure` shows what went wrong."
+
+        self.shell = CaptureShell(mpl_format="png")
+        self.shell.showtraceback = self.shell.showsyntaxerror = silent
+
+    def run(self, cell):
+        "Run one cell, in the folder of the notebook."
+        here = os.getcwd()
+        os.chdir(self.path.parent)
+        try:
+            outputs = self.shell.run(cell.source)
+        finally:
+            os.chdir(here)
+        print(*["".join(o["text"]) for o in outputs if o["output_type"] == "stream"], sep="", end="")
+        if self.shell.exc:
+            self.failed = cell
+            raise self.shell.exc
+
+    def run_until(self, last):
+        """Run `last`, after the cells before it that were not selected and carry no mark.
+
+        So a single cell can be asked for."""
         if self.shell is None:
-            self.shell = CaptureShell(mpl_format="png")
-            self.shell.showtraceback = self.shell.showsyntaxerror = lambda *args, **kwargs: (
-                None
-            )  # `repr_failure` shows it
+            self.start()
         for cell in self.cells[: self.cells.index(last) + 1]:
-            if cell.done or (cell is not last and any(cell.iter_markers())):
-                continue
-            cell.done, here = True, os.getcwd()
-            os.chdir(self.path.parent)
-            try:
-                outputs = self.shell.run(cell.source)
-            finally:
-                os.chdir(here)
-            print(*["".join(o["text"]) for o in outputs if o["output_type"] == "stream"], sep="", end="")
-            if self.shell.exc:
-                self.failed = cell
-                raise self.shell.exc
+            if not cell.done and (cell is last or not any(cell.iter_markers())):
+                cell.done = True
+                self.run(cell)
 
 
 class Cell(pytest.Item):
@@ -115,9 +128,8 @@ class Cell(pytest.Item):
             return super().repr_failure(excinfo)
         frames = traceback.extract_tb(excinfo.tb)
         first = next((i for i, f in enumerate(frames) if f.filename.startswith("<ipython")), len(frames))
-        lines = traceback.format_list(frames[first:]) + traceback.format_exception_only(
-            excinfo.type, excinfo.value
-        )
+        lines = traceback.format_list(frames[first:])
+        lines += traceback.format_exception_only(excinfo.type, excinfo.value)
         return self.parent.failed.source + "\n\n" + "".join(lines)
 
     def reportinfo(self):

@@ -10,6 +10,8 @@ config = ConfigParser()
 config.read(root / "settings.ini", encoding="utf8")
 cfg = config["DEFAULT"]
 readme = root / "README.md"
+ZOO = ["manifest.json", "natural.safetensors", "madry-linf.safetensors", "trades-*.safetensors"]
+EXTRAS = [key.removesuffix("_requirements") for key in cfg if key.endswith("_requirements")]
 
 
 def lines(key):
@@ -36,24 +38,14 @@ setup(
     license="Apache-2.0",
     long_description=absolute(readme.read_text(encoding="utf8")) if readme.exists() else cfg["description"],
     long_description_content_type="text/markdown",
-    # a part of zoo/ that is small enough travels in the wheel; the other networks are downloaded when they are asked for
+    # a small part of zoo/ travels in the wheel; the other networks are downloaded when they are asked for
     packages=[*find_packages(include=[cfg["lib_name"], cfg["lib_name"] + ".*"]), cfg["lib_name"] + ".zoo"],
     package_dir={cfg["lib_name"] + ".zoo": "zoo"},
-    package_data={
-        cfg["lib_name"]: ["py.typed", "templates/*.html"],
-        cfg["lib_name"] + ".zoo": [
-            "manifest.json",
-            "natural.safetensors",
-            "madry-linf.safetensors",
-            "trades-*.safetensors",
-        ],
-    },
+    package_data={cfg["lib_name"]: ["py.typed", "templates/*.html"], cfg["lib_name"] + ".zoo": ZOO},
     zip_safe=False,
     python_requires=">=" + cfg["min_python"],
     install_requires=lines("requirements"),
-    extras_require={
-        key.removesuffix("_requirements"): lines(key) for key in cfg if key.endswith("_requirements")
-    },
+    extras_require={extra: lines(extra + "_requirements") for extra in EXTRAS},
     entry_points={"console_scripts": cfg["console_scripts"].splitlines()},
     classifiers=[
         "Development Status :: 3 - Alpha",

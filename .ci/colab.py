@@ -1,4 +1,6 @@
-"""Every notebook opens in Colab: a link below its first cell, and a cell that installs the library there and does nothing elsewhere.
+"""Every notebook opens in Colab.
+
+A link stands below its first cell, and a cell that installs the library there and does nothing elsewhere.
 
 python .ci/colab.py            write both into the notebooks
 python .ci/colab.py --check    fail where one is missing or old
@@ -16,12 +18,15 @@ CFG = settings["DEFAULT"]
 
 
 def link(stem):
-    return f"[Open in Colab](https://colab.research.google.com/github/{CFG['user']}/{CFG['repo']}/blob/{CFG['branch']}/{CFG['nbs_path']}/{stem}.ipynb)"
+    repository = f"{CFG['user']}/{CFG['repo']}/blob/{CFG['branch']}"
+    notebook = f"{CFG['nbs_path']}/{stem}.ipynb"
+    return f"[Open in Colab](https://colab.research.google.com/github/{repository}/{notebook})"
 
 
 INSTALL = f"""#| hide
 #| eval: false
 import sys
+
 if "google.colab" in sys.modules:
     !git clone -q --depth 1 {CFG["git_url"]} /content/{CFG["repo"]}
     %cd -q /content/{CFG["repo"]}/{CFG["nbs_path"]}
@@ -31,17 +36,10 @@ if "google.colab" in sys.modules:
 
 def cells(stem):
     "The two cells of a notebook."
-    return [
-        {"cell_type": "markdown", "id": "colab-link", "metadata": {}, "source": [link(stem)]},
-        {
-            "cell_type": "code",
-            "execution_count": None,
-            "id": "colab-install",
-            "metadata": {},
-            "outputs": [],
-            "source": INSTALL.splitlines(keepends=True),
-        },
-    ]
+    install = {"cell_type": "code", "id": "colab-install", "metadata": {}, "outputs": []}
+    install |= {"execution_count": None, "source": INSTALL.splitlines(keepends=True)}
+    text = {"cell_type": "markdown", "id": "colab-link", "metadata": {}, "source": [link(stem)]}
+    return [text, install]
 
 
 def opened(path):
@@ -53,11 +51,9 @@ def opened(path):
 
 
 def missing():
-    return [
-        p
-        for p in sorted((ROOT / CFG["nbs_path"]).glob("[0-9]*.ipynb"))
-        if json.loads(opened(p)) != json.loads(p.read_text(encoding="utf8"))
-    ]
+    "The notebooks that are not as they should be."
+    paths = sorted((ROOT / CFG["nbs_path"]).glob("[0-9]*.ipynb"))
+    return [p for p in paths if json.loads(opened(p)) != json.loads(p.read_text(encoding="utf8"))]
 
 
 if __name__ == "__main__":

@@ -313,12 +313,11 @@ class Finder(ast.NodeVisitor):
     def visit_Name(self, node):
         if isinstance(node.ctx, ast.Load):
             self.other_name(node, node.id, self.start(node))
-        parameters = {p.arg: p for p in self.parameters()}
-        if node.id not in parameters or not isinstance(node.ctx, ast.Load):
+        types = {p.arg: ast.unparse(p.annotation) if p.annotation else None for p in self.parameters()}
+        if node.id not in types or not isinstance(node.ctx, ast.Load):
             return
-        kind = lambda p: ast.unparse(p.annotation) if p.annotation else None
-        for name, p in parameters.items():
-            same = kind(p) is not None and kind(p) == kind(parameters[node.id])
+        for name, kind in types.items():
+            same = kind is not None and kind == types[node.id]
             if name != node.id and (same or any({name, node.id} <= group for group in ALIKE)):
                 self.replace(self.start(node), self.end(node), name, "another argument")
 
@@ -387,12 +386,11 @@ def of_cell(source):
     lines = source.splitlines()
     for line, start, end, new, kind, function in Finder(source).found:
         after = lines[line][:start] + new + lines[line][end:]
+        text = "\n".join([*lines[:line], after, *lines[line + 1 :]])
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                compile(
-                    "\n".join([*lines[:line], after, *lines[line + 1 :]]), "cell", "exec", dont_inherit=True
-                )
+                compile(text, "cell", "exec", dont_inherit=True)
         except (SyntaxError, ValueError):
             continue
         yield line, after, kind, function
@@ -436,7 +434,7 @@ class Checkout:
     def state(self, target):
         "What the result of an unmutated run of `target` depends on."
         files = [self.root / name for name in (target, "conftest.py", "pytest.ini")]
-        files += sorted(self.lib.glob("*.py"))
+        files += sorted([*self.lib.glob("*.py"), *self.nbs.glob("*.py")])
         parts = [p.read_bytes() for p in files if p.exists()]
         return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
@@ -471,15 +469,15 @@ def written(checkout, mutation):
     if not markers or text[at] != mutation.before:
         raise SystemExit(f"{module.name} is not what {path.name} exports: run nbdev_export first.")
     text[at] = mutation.after
-    name = lambda p: p.relative_to(checkout.root).as_posix()
-    return {name(path): json.dumps(nb, ensure_ascii=False), name(module): "\n".join(text) + "\n"}
+    names = [p.relative_to(checkout.root).as_posix() for p in (path, module)]
+    return dict(zip(names, [json.dumps(nb, ensure_ascii=False), "\n".join(text) + "\n"]))
 
 
 # ---- runs: a child of this process for each, which has torch in memory already ----
 
 
 def preload(checkout):
-    "Import what the library and its notebooks import, the library excepted: children begin with it."
+    "Import what library, notebooks and tests import, but nothing of the checkout: children begin with it."
     sources = [p.read_text(encoding="utf8") for p in sorted(checkout.lib.glob("*.py"))]
     cells = [source for path in checkout.rooms.values() for _, source in checkout.cells(path)]
     tests = [p.read_text(encoding="utf8") for p in sorted((checkout.root / "tests").glob("*.py"))]
@@ -492,8 +490,9 @@ def preload(checkout):
                 elif isinstance(node, ast.ImportFrom) and not node.level:
                     names.add(node.module)
     runpy.run_path(str(checkout.root / "conftest.py"))  # its environment variables
+    ours = {checkout.lib.name} | {p.stem for p in checkout.nbs.glob("*.py")}
     for name in sorted(names):
-        if name.split(".")[0] == checkout.lib.name:
+        if name.split(".")[0] in ours:
             continue
         with warnings.catch_warnings(), suppress(ImportError):
             warnings.simplefilter("ignore")
@@ -501,7 +500,7 @@ def preload(checkout):
     with tempfile.TemporaryDirectory() as nothing, open(os.devnull, "w") as null, redirect_stdout(null):
         sys.modules["pytest"].main(["-q", "-c", os.devnull, "--rootdir", nothing, nothing])  # its plugins
     sys.modules["IPython.core.pylabtools"].print_figure = lambda *args, **kwargs: ""  # no time for pictures
-    assert checkout.lib.name not in sys.modules
+    assert not ours & set(sys.modules)
 
 
 class Watch:
@@ -595,18 +594,8 @@ def run_target(place, lib, target, cpu, out):
 
     watch = Watch()
     called, starts = ((), ()) if cpu else look(lib)
-    options = [
-        "-x",
-        "-q",
-        "-n",
-        "0",
-        "-p",
-        "no:cacheprovider",
-        "--no-header",
-        "--tb=short",
-        "-W",
-        "ignore::pytest.PytestAssertRewriteWarning",
-    ]  # plugins are in memory already
+    options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "--tb=short"]
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # plugins are in memory already
     if find_spec("hypothesis"):
         options.append("--hypothesis-seed=0")
     try:
@@ -615,17 +604,10 @@ def run_target(place, lib, target, cpu, out):
         code, watch.error = 3, type(e).__name__
         traceback.print_exc()
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    cpu = sum(u.ru_utime + u.ru_stime for u in used)
-    out.send(
-        dict(
-            code=code,
-            failed=watch.failed,
-            error=watch.error,
-            called=sorted(called),
-            starts=bool(starts),
-            cpu=cpu,
-        )
-    )
+    said = {"code": code, "failed": watch.failed, "error": watch.error}
+    said |= {"called": sorted(called), "starts": bool(starts)}
+    said["cpu"] = sum(u.ru_utime + u.ru_stime for u in used)
+    out.send(said)
     os._exit(0)  # nothing that a test left behind holds this up
 
 
@@ -719,13 +701,8 @@ class Measure:
             seen = yield target, None, 3600
             passes = seen["code"] in (0, 5)
             called = sorted({f"{room}:{name}" for room, name in seen["called"]})
-            self.known[target] = dict(
-                state=self.checkout.state(target),
-                passes=passes,
-                called=called,
-                cpu=seen["cpu"],
-                starts=seen["starts"],
-            )
+            known = {"state": self.checkout.state(target), "passes": passes, "called": called}
+            self.known[target] = known | {"cpu": seen["cpu"], "starts": seen["starts"]}
             self.file.write_text(json.dumps(self.known))
             fails = "" if passes else f"  fails as it is, and is left out: {seen['failed'] or seen['error']}"
             print(f"{seen['cpu']:6.1f} s  {target}{fails}", flush=True)

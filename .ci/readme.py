@@ -33,10 +33,10 @@ def readme():
     if resources["outputs"]:
         raise SystemExit(f"save index's pictures in {nbs}/images and show them with ![](images/…)")
     text = re.sub(r"\A---\n.*?\n---\n", lambda _: title + "\n", text, flags=re.S)
-    text = re.sub(r"\]\((?![a-z]+:|#|/)", f"]({nbs}/", text).replace(
-        f"]({nbs}/../", "]("
-    )  # paths start at the root
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.splitlines())).strip() + "\n"
+    text = re.sub(r"\]\((?![a-z]+:|#|/)", f"]({nbs}/", text)  # paths start at the root
+    text = text.replace(f"]({nbs}/../", "](")
+    text = "\n".join(line.rstrip() for line in text.splitlines())
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 if __name__ == "__main__":

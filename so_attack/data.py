@@ -32,12 +32,11 @@ class Data:
             raise TypeError("take a slice of the data, for example data[:100]")
         if part.indices(len(self)) == (0, len(self), 1):
             return self
-        bounds = ":".join(
-            "" if b is None else str(b) for b in (part.start, part.stop, *([part.step] if part.step else []))
-        )
-        whole = (
-            re.sub(r"\[:\d+\]$", "", self.name) if re.fullmatch(r":\d+", bounds) else self.name
-        )  # the first few of the first many are the first few
+        step = [part.step] if part.step else []
+        bounds = ":".join("" if b is None else str(b) for b in (part.start, part.stop, *step))
+        whole = self.name
+        if re.fullmatch(r":\d+", bounds):  # the first few of the first many are the first few
+            whole = re.sub(r"\[:\d+\]$", "", whole)
         return Data(f"{whole}[{bounds}]", self.x[part], self.y[part])
 
     def __repr__(self):
@@ -107,9 +106,9 @@ def _split(y) -> tuple:  # y (5000,) labels; indices for training (4000,) and fo
     "Of each class 400 and 100, shuffled."
     rng = np.random.RandomState(0)
     classes = [rng.permutation((y == c).nonzero()[0]) for c in range(10)]
-    return tuple(
-        rng.permutation(np.concatenate([c[part] for c in classes])) for part in (slice(400), slice(400, 500))
-    )
+    train = rng.permutation(np.concatenate([c[:400] for c in classes]))
+    test = rng.permutation(np.concatenate([c[400:500] for c in classes]))
+    return train, test
 
 
 @lru_cache(maxsize=3)
@@ -124,37 +123,36 @@ def mnist5k(
     table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)  # 784 pixels and the label
     train, test = _split(table[:, -1])
     rows = table[{"train": train, "test": test, "all": np.concatenate([test, train])}[split]]
-    return Data(
-        f"mnist5k-{split}",
-        torch.from_numpy(rows[:, :-1]).float().reshape(-1, 1, 28, 28) / 255,
-        torch.from_numpy(rows[:, -1]).long(),
-    )
+    x = torch.from_numpy(rows[:, :-1]).float().reshape(-1, 1, 28, 28) / 255
+    return Data(f"mnist5k-{split}", x, torch.from_numpy(rows[:, -1]).long())
 
 # %% ../nbs/01_data.ipynb #b4457138
+def _no_cifar10(error):
+    "The exception for CIFAR-10 that could not be read: what was tried, and two ways out."
+    folder = data_home() / "cifar-10-batches-py"
+    if "SO_ATTACK_DATA" not in os.environ:
+        tried = "CIFAR-10 could not be downloaded"
+    elif folder.is_dir():
+        tried = f"{folder} is not CIFAR-10 as published (a file is missing or changed, so none was opened)"
+    else:
+        tried = f"there is no {folder}"
+    return DataMissing(
+        f"{tried}, {type(error).__name__}: set SO_ATTACK_DATA to the folder that contains the original "
+        "cifar-10-batches-py, or give images of your own as .npz."
+    )
+
+
 def cifar10(
     split: str = "test",  # "train" or "test"
 ) -> Data:  # x float32 (N,3,32,32) in [0,1]
     "CIFAR-10 in its own order; DataMissing if it is neither on disk nor to be downloaded."
-    from torchvision.datasets import CIFAR10
-
     if split not in ("train", "test"):
         raise ValueError(f"unknown split {split!r}: write 'train' or 'test'.")
-    own, folder = "SO_ATTACK_DATA" in os.environ, data_home() / "cifar-10-batches-py"
+    from torchvision.datasets import CIFAR10
+
     try:
-        ds = CIFAR10(data_home(), train=split == "train", download=not own)
+        ds = CIFAR10(data_home(), train=split == "train", download="SO_ATTACK_DATA" not in os.environ)
     except Exception as e:
-        tried = (
-            "CIFAR-10 could not be downloaded"
-            if not own
-            else f"{folder} is not CIFAR-10 as published (a file is missing or changed, so none was opened)"
-            if folder.is_dir()
-            else f"there is no {folder}"
-        )
-        raise DataMissing(
-            f"{tried}, {type(e).__name__}: set SO_ATTACK_DATA to the folder that contains the original cifar-10-batches-py, or give images of your own as .npz."
-        ) from None
-    return Data(
-        f"cifar10-{split}",
-        torch.from_numpy(ds.data).permute(0, 3, 1, 2).float().div(255),
-        torch.tensor(ds.targets),
-    )
+        raise _no_cifar10(e) from None
+    x = torch.from_numpy(ds.data).permute(0, 3, 1, 2).float().div(255)
+    return Data(f"cifar10-{split}", x, torch.tensor(ds.targets))

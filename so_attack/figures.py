@@ -15,7 +15,7 @@ from .data import Data
 from .twins import fast_twin
 from .attacks import PGD, SecondOrder
 from .evaluation import check_example, judge
-from .records import data_sha, fingerprint, PROTOCOL, save_tensors
+from .records import fingerprint, images_sha, PROTOCOL, save_tensors
 from .networks import trades_network, zoo_network
 from .experiments import arithmetic
 
@@ -80,7 +80,7 @@ def figure_data(
         "trades": trades.sha256,
         "network": trades.name,
         "data": data.name,
-        "sha256": data_sha(data),
+        "sha256": images_sha(data.x, data.y),
         "attacks": [pgd.to_json(), so.to_json()],
         "count": count,
     }

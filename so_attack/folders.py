@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 import torch
 from torch import nn
+from .classifier import as_classifier, classes_of, device_of, eval_mode, Wrapper
 from .data import Data
-from .classifier import as_classifier, Cast, device_of, eval_mode, Flipped, FromProbabilities, Logits
-from .classifier import Normalized, plain_answer
 from .images import FolderImages, MiddleSquare, open_image, read_header, read_headers, shown
 from .images import spelling_key
 
@@ -28,54 +27,31 @@ def _visible(path):
     return not os.path.basename(path).startswith(".")
 
 
+def _unreadable(error):
+    where = f"{shown(error.filename)} cannot be listed ({error.strerror})"
+    raise ValueError(f"{where}: make it readable, or remove it.") from None
+
+
+def _leads_up(link):
+    "Is this a link to a folder that it lies in?"
+    here = link.parent.resolve()
+    return link.is_symlink() and link.resolve() in (here, *here.parents)
+
+
 def _files_in(folder) -> list[Path]:
     "All files in a folder that are not hidden."
     found = []
-    for here, folders, files in os.walk(folder, onerror=_unreadable, followlinks=True):
+    for where, folders, files in os.walk(folder, onerror=_unreadable, followlinks=True):
+        here = Path(where)
         folders[:] = filter(_visible, folders)
-        if up := next((f for f in folders if _leads_up(here, f)), None):
-            raise ValueError(
-                f"{shown(Path(here) / up)} leads back to a folder that it lies in: remove that link."
-            )
-        found += [Path(here) / name for name in files if _visible(name)]
+        for name in folders:
+            if _leads_up(here / name):
+                up = shown(here / name)
+                raise ValueError(f"{up} leads back to a folder that it lies in: remove that link.")
+        found += [here / name for name in files if _visible(name)]
     return sorted(found)
 
-
-def _leads_up(here, name):
-    link = Path(here) / name
-    return link.is_symlink() and link.resolve() in (Path(here).resolve(), *Path(here).resolve().parents)
-
-
-def _unreadable(error):
-    raise ValueError(
-        f"{shown(error.filename)} cannot be listed ({error.strerror}): make it readable, or remove it."
-    ) from None
-
 # %% ../nbs/09_folders.ipynb #class-folders-code
-def _class_folders(path) -> tuple[dict[str, list[Path]], list[str]]:
-    "The files of each class, by the name of its folder, and the folders that have none."
-    inside = sorted(p for p in Path(path).iterdir() if _visible(p))
-    found = {p.name: _files_in(p) for p in inside if p.is_dir()}
-    if not any(found.values()):
-        raise ValueError(
-            f"{shown(path)} holds no images in folders: "
-            "make one folder for each class, with the images of that class in it."
-        )
-    if stray := next((p for p in inside if not p.is_dir() and _is_image(p)), None):
-        raise ValueError(
-            f"{shown(stray)} lies beside the folders of the classes, so it has no class: "
-            "move it into one of them, or out of here."
-        )
-    if {spelling_key(name) for name in found} <= _SPLITS:
-        raise ValueError(
-            f"{shown(path)} holds {' and '.join(found)}, which are parts of a data set and no "
-            "classes: "
-            f"give one of them, for example {shown(Path(path) / list(found)[-1])}."
-        )
-    empty = [name for name, files in found.items() if not files]
-    return {name: files for name, files in found.items() if files}, empty
-
-
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "eval"}
 
 
@@ -91,111 +67,149 @@ def _is_image(file):
     except ValueError:
         return False
 
+
+def _class_folders(path) -> tuple[dict[str, list[Path]], list[str]]:
+    "The files of each class, by the name of its folder, and the folders that have none."
+    inside = sorted(p for p in Path(path).iterdir() if _visible(p))
+    found = {p.name: _files_in(p) for p in inside if p.is_dir()}
+    if not any(found.values()):
+        remedy = "make one folder for each class, with the images of that class in it"
+        raise ValueError(f"{shown(path)} holds no images in folders: {remedy}.")
+    for file in inside:
+        if not file.is_dir() and _is_image(file):
+            where = f"{shown(file)} lies beside the folders of the classes, so it has no class"
+            raise ValueError(f"{where}: move it into one of them, or out of here.")
+    if {spelling_key(name) for name in found} <= _SPLITS:
+        parts = f"{' and '.join(found)}, which are parts of a data set and no classes"
+        one = shown(Path(path) / list(found)[-1])
+        raise ValueError(f"{shown(path)} holds {parts}: give one of them, for example {one}.")
+    empty = [name for name, files in found.items() if not files]
+    return {name: files for name, files in found.items() if files}, empty
+
 # %% ../nbs/09_folders.ipynb #class-file-code
+def _named_in_json(text, file) -> dict[int, tuple]:
+    "The names of each class, by number, as JSON has them."
+    example = 'write for example ["cat", "dog"]'
+    no_names = f"{shown(file)} holds JSON that is no list of names and no dict of names and numbers"
+    wrong = ValueError(f"{no_names}: {example}.")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise wrong from None
+    pairs = found.items() if isinstance(found, dict) else enumerate(found)
+    if isinstance(found, dict) and all(type(v) is int for v in found.values()):
+        pairs = [(number, name) for name, number in found.items()]
+    names: dict[int, tuple] = {}
+    for number, words in pairs:
+        words = tuple(words) if isinstance(words, list) else (words,)
+        if not str(number).isdecimal() or not words or not all(isinstance(w, str) for w in words):
+            raise wrong
+        names[int(number)] = names.get(int(number), ()) + words
+    return names
+
+
 def _named_in(file) -> dict[int, tuple]:
     "The names of each class, by number, as a file has them."
     try:
         text = os.fsdecode(Path(file).expanduser().read_bytes()).removeprefix("\ufeff")
     except OSError as e:
-        raise ValueError(
-            f"{shown(file)} could not be read ({e.strerror}): "
-            "give a file with the names of the classes, one a line."
-        ) from None
+        remedy = "give a file with the names of the classes, one a line"
+        raise ValueError(f"{shown(file)} could not be read ({e.strerror}): {remedy}.") from None
     if text.lstrip()[:1] in ("[", "{"):
         return _named_in_json(text, file)
     names = [line.strip() for line in text.rstrip().splitlines()]
     if "" in names or not names:
-        raise ValueError(
-            f"line {names.index('') + 1 if names else 1} of {shown(file)} is empty: "
-            "write one name a line, for class 0 first."
-        )
+        line = names.index("") + 1 if names else 1
+        remedy = "write one name a line, for class 0 first"
+        raise ValueError(f"line {line} of {shown(file)} is empty: {remedy}.")
     return {k: (name,) for k, name in enumerate(names)}
 
-
-def _named_in_json(text, file):
-    wrong = (
-        f"{shown(file)} holds JSON that is no list of names and no dict of names and numbers: "
-        'write for example ["cat", "dog"].'
-    )
-    try:
-        found = json.loads(text)
-    except ValueError:
-        raise ValueError(wrong) from None
-    pairs = list(found.items()) if isinstance(found, dict) else list(enumerate(found))
-    by_name = isinstance(found, dict) and all(type(v) is int for v in found.values())
-    if by_name:
-        pairs = [(k, n) for n, k in pairs]
-    names: dict[int, tuple] = {}
-    for k, words in pairs:
-        words = tuple(words) if isinstance(words, list) else (words,)
-        if not str(k).isdecimal() or not words or not all(isinstance(w, str) for w in words):
-            raise ValueError(wrong)
-        names[int(k)] = names.get(int(k), ()) + words
-    return names
-
 # %% ../nbs/09_folders.ipynb #matched-code
+_FILE = "write the names of all classes into a file, one a line, class 0 first, and give it as --classes FILE"
+
+
+def _exact(name):
+    return [name]
+
+
+def _alike(name):
+    return [spelling_key(name)]
+
+
+def _parts(name):
+    return [spelling_key(part) for part in name.split(",")]
+
+
+def _numbers_by_spelling(names, spell) -> dict[str, set]:
+    "The classes that have each spelling."
+    known: dict[str, set] = {}
+    for number, words in names.items():
+        for word in words:
+            for spelling in spell(word):
+                known.setdefault(spelling, set()).add(number)
+    return known
+
+
 def _matched(folders, names) -> dict[str, int]:  # the class of each folder that has one
     "Folders with the names of classes; ValueError where a folder could be several."
-    rounds = (
-        lambda w: [w],
-        lambda w: [spelling_key(w)],
-        lambda w: [spelling_key(part) for part in w.split(",")],
-    )
     found: dict[str, int] = {}
-    for spell in rounds:
-        known: dict[str, set] = {}
-        for k, words in names.items():
-            for s in [s for w in words for s in spell(w)]:
-                known.setdefault(s, set()).add(k)
-        for f in [f for f in folders if f not in found]:
-            classes = known.get(f if spell is rounds[0] else spelling_key(f), ())
-            if len(classes) > 1:
-                raise ValueError(
-                    f"the folder {shown(f)} could be any of the classes "
-                    f"{', '.join(map(str, sorted(classes)))}: "
-                    "say which with --classes FILE, the names of all classes, one a line."
-                )
-            found |= {f: k for k in classes}
+    for spell in (_exact, _alike, _parts):
+        known = _numbers_by_spelling(names, spell)
+        for f in folders:
+            if f in found:
+                continue
+            spelling = f if spell is _exact else spelling_key(f)
+            numbers = sorted(known.get(spelling, ()))
+            if len(numbers) == 1:
+                found[f] = numbers[0]
+            if len(numbers) > 1:
+                several = f"the folder {shown(f)} could be any of the classes {', '.join(map(str, numbers))}"
+                remedy = "say which with --classes FILE, the names of all classes, one a line"
+                raise ValueError(f"{several}: {remedy}.")
     return found
 
 
 def _some(names):
-    return ", ".join(shown(n) for n in list(names)[:5]) + (", …" if len(names) > 5 else "")
+    "The first five of some names, in words."
+    few = ", ".join(map(shown, list(names)[:5]))
+    return f"{few}, …" if len(names) > 5 else few
 
 # %% ../nbs/09_folders.ipynb #order-code
-_FILE = "write the names of all classes into a file, one a line, class 0 first, and give it as --classes FILE"
-
-
-def _natural(name):
-    parts = re.findall(r"[0-9]+|[^0-9]+", name)
-    return [(0, int(part), "") if part[0] in "0123456789" else (1, 0, part) for part in parts]
-
-
-def _in_order(folders) -> tuple[dict[str, int], str, bool]:
-    "The class of each folder, a sentence on it, and whether there must be a folder for each class."
-    if all(f.isascii() and f.isdecimal() for f in folders):
-        return _by_number(folders)
-    order = sorted(folders, key=lambda f: (_natural(f), f))
-    ends = f"from {shown(order[0])} (class 0) to {shown(order[-1])} (class {len(order) - 1})"
-    other = "" if order == sorted(folders) else ", which is not the order of torchvision's ImageFolder"
-    note = f"The folders are the classes in natural order, {ends}{other}: {_FILE} if that is wrong."
-    return {f: k for k, f in enumerate(order)}, note, True
+def _numbered(folders):
+    return all(f.isascii() and f.isdecimal() for f in folders)
 
 
 def _by_number(folders):
     numbers = {f: int(f) for f in folders}
-    low, high = min(numbers.values()), max(numbers.values())
-    if len(set(numbers.values())) < len(folders):
+    found = sorted(set(numbers.values()))
+    low, high = found[0], found[-1]
+    if len(found) < len(folders):
         raise ValueError(f"several folders have the same number: {_FILE}.")
     if low == 0:
         return numbers, "The number of a folder is the number of its class.", False
     if low == 1 and high == len(folders):
         note = f"The folders 1 … {high} are the classes 0 … {high - 1}, in the order of their numbers."
         return {f: k - 1 for f, k in numbers.items()}, note, True
-    raise ValueError(
-        f"the folders are numbers from {low} to {high}, and nothing says which class folder "
-        f"{low} is: {_FILE}."
-    )
+    unknown = f"and nothing says which class folder {low} is"
+    raise ValueError(f"the folders are numbers from {low} to {high}, {unknown}: {_FILE}.")
+
+
+def _natural(name):
+    "Sorts names as a person does: c2 comes before c10."
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return [(0, int(part), "") if part[0] in "0123456789" else (1, 0, part) for part in parts]
+
+
+def _in_order(folders) -> tuple[dict[str, int], str, bool]:
+    "The class of each folder, a sentence on it, and whether there must be a folder for each class."
+    if _numbered(folders):
+        return _by_number(folders)
+    order = sorted(folders, key=lambda f: (_natural(f), f))
+    last = len(order) - 1
+    ends = f"from {shown(order[0])} (class 0) to {shown(order[last])} (class {last})"
+    other = "" if order == sorted(folders) else ", which is not the order of torchvision's ImageFolder"
+    note = f"The folders are the classes in natural order, {ends}{other}: {_FILE} if that is wrong."
+    return {f: k for k, f in enumerate(order)}, note, True
 
 # %% ../nbs/09_folders.ipynb #decided-code
 @dataclass(frozen=True)
@@ -208,71 +222,80 @@ class Classes:
     all_there: bool = False  # there has to be a folder for each class
 
 
+def _listed(names) -> list:
+    "The names of all classes, for the report; a class without a name has its number."
+    return [shown(names[k]) if k in names else str(k) for k in range(max(names) + 1)]
+
+
+def _classes_of_file(folders, file) -> Classes:
+    names = _named_in(file)
+    found = _matched(folders, names)
+    odd = [f for f in folders if f not in found]
+    if odd:
+        missing = f"does not name the folder{'s' * (len(odd) > 1)} {_some(odd)}"
+        remedy = "every folder has to be in it, under the name that it has"
+        raise ValueError(f"{shown(file)} {missing}: {remedy}.")
+    note = f"The file {shown(Path(file).name)} says which folder is which class."
+    first = {k: words[0] for k, words in names.items()}
+    return Classes(found, _listed(first), note)
+
+
+def _classes_of_model(folders, labels, synonyms, sure) -> Classes | None:
+    "None where the model's labels may be left out of account."
+    listed = dict(labels) if isinstance(labels, Mapping) else dict(enumerate(labels))
+    names = {k: (name, *synonyms.get(k, ())) for k, name in listed.items()}
+    found = _matched(folders, names)
+    odd = [f for f in folders if f not in found]
+    if odd and not (sure and (found or not _numbered(folders))):
+        return None
+    if odd:
+        which = f"the folders {_some(odd)} have" if len(odd) > 1 else f"the folder {_some(odd)} has"
+        none = f"none of the names that the model has for its classes ({_some(list(listed.values()))})"
+        raise ValueError(f"{which} {none}: rename, or {_FILE}.")
+    for k in found.values():
+        both = [f for f in found if found[f] == k]
+        if len(both) > 1:
+            one = f"the folders {_some(both)} are one class of the model, {listed[k]}"
+            raise ValueError(f"{one}: put them together, or {_FILE}.")
+    of = f"{len(found)} of its {len(listed)} classes"
+    note = f"The model's own labels say which folder is which class ({of})."
+    return Classes(found, _listed(listed), note)
+
+
 def _which_classes(folders, labels=None, synonyms=None, sure=True, file=None) -> Classes:
     "By a file, by the model's labels, or by order; ValueError where none of them decides."
     if file is not None:
         return _classes_of_file(folders, file)
-    if labels:
-        listed = dict(labels) if isinstance(labels, Mapping) else dict(enumerate(labels))
-        found = _matched(folders, {k: (name, *(synonyms or {}).get(k, ())) for k, name in listed.items()})
-        if len(found) == len(folders):
-            return _classes_of_model(found, listed)
-        numbers = all(f.isascii() and f.isdecimal() for f in folders)
-        if sure and (found or not numbers):
-            odd = [f for f in folders if f not in found]
-            raise ValueError(
-                f"the folder{'s' * (len(odd) > 1)} {_some(odd)} "
-                f"{'have' if len(odd) > 1 else 'has'} none of the names that the model "
-                f"has for its classes ({_some(list(listed.values()))}): rename, or {_FILE}."
-            )
+    found = _classes_of_model(folders, labels, synonyms or {}, sure) if labels else None
+    if found:
+        return found
     number, note, all_there = _in_order(folders)
-    names = {k: shown(f) for f, k in number.items()}
-    return Classes(number, [names.get(k, str(k)) for k in range(max(names) + 1)], note, all_there)
-
-
-def _classes_of_file(folders, file):
-    names = _named_in(file)
-    found = _matched(folders, names)
-    if odd := [f for f in folders if f not in found]:
-        raise ValueError(
-            f"{shown(file)} does not name the folder{'s' * (len(odd) > 1)} {_some(odd)}: "
-            "every folder has to be in it, under the name that it has."
-        )
-    listed = [shown(names[k][0]) if k in names else str(k) for k in range(max(names) + 1)]
-    return Classes(found, listed, f"The file {shown(Path(file).name)} says which folder is which class.")
-
-
-def _classes_of_model(found, listed):
-    twice = next((k for k in found.values() if list(found.values()).count(k) > 1), None)
-    if twice is not None:
-        both = [f for f in found if found[f] == twice]
-        raise ValueError(
-            f"the folders {_some(both)} are one class of the model, {listed[twice]}: put them "
-            f"together, or {_FILE}."
-        )
-    names = [shown(listed.get(k, str(k))) for k in range(max(listed) + 1)]
-    return Classes(
-        found,
-        names,
-        f"The model's own labels say which folder is which class ({len(found)} of "
-        f"its {len(listed)} classes).",
-    )
+    names = {k: f for f, k in number.items()}
+    return Classes(number, _listed(names), note, all_there)
 
 # %% ../nbs/09_folders.ipynb #fit-for-code
+def _labels_of(model):
+    "Names of classes that a user has given a model, by the name `labels`."
+    own = getattr(model, "labels", None)
+    words = list(own.values()) if isinstance(own, dict) else own
+    if not isinstance(words, (list, tuple)) or not words:
+        return None
+    return own if all(isinstance(w, str) for w in words) else None
+
+
 def _of(model, name):
     "What a model knows under a name, also behind our own wrappers."
-    while isinstance(model, (Normalized, FromProbabilities, Logits, Cast, Flipped)):
+    while isinstance(model, Wrapper):
         if getattr(model, name, None) is not None:
             return getattr(model, name)
         model = model.model
-    own = getattr(model, name, None) if name == "labels" else None  # others may mean anything
-    words = own.values() if isinstance(own, dict) else own if isinstance(own, (list, tuple)) else ()
-    return own if words and all(isinstance(w, str) for w in words) else None
+    return _labels_of(model) if name == "labels" else None  # other names may mean anything
 
 
 def _fit_for(model, size):
     "What is done to each image, and a sentence on it."
-    own, known = _of(model, "fit"), size or _of(model, "input_size")
+    own = _of(model, "fit")
+    known = size or _of(model, "input_size")
     if own is not None and size is None:
         return own, f"Images are resized as the model's own evaluation does it: {own.words()}."
     if not isinstance(known, int):
@@ -284,52 +307,6 @@ def _fit_for(model, size):
     return fit, f"Images are resized as --size says: {fit.words()}. {differs}"
 
 # %% ../nbs/09_folders.ipynb #suit-code
-def _suit(images, model, which):
-    "Bring gray images to the model's channels, and count its outputs; ValueError where that cannot be."
-    channels, outputs = _of(model, "channels"), None
-    if channels in (None, images.shape[1]):
-        outputs = _outputs(model, images[:2])
-    if outputs is None:
-        if images.gray and channels in (None, 3):
-            outputs = _in_colour(images, model, channels)
-        if not images.gray and channels in (None, 1):
-            _refuse_colour(images, model, channels)
-    if outputs is None:
-        return
-    count, top = len(which.number), max(which.number.values())
-    if which.all_there and count != outputs:
-        raise ValueError(
-            f"there {'are' if count > 1 else 'is'} {count} folder{'s' * (count > 1)} and the "
-            f"model has {outputs} outputs, "
-            f"and nothing says which is which: {_FILE}."
-        )
-    if top >= outputs:
-        raise ValueError(
-            f"the folders go up to class {top} and the model has the outputs 0 … {outputs - 1}: {_FILE}."
-        )
-
-
-def _in_colour(images, model, channels):
-    "Make the gray images three equal channels, if the model takes those; the number of its outputs."
-    outputs = _outputs(model, images[:2].expand(-1, 3, -1, -1))
-    if outputs is None and channels is None:
-        return None
-    images.gray, images.shape = False, (len(images), 3, *images.shape[2:])
-    images.notes += ("All images are gray, and the model takes three channels: it gets three equal ones.",)
-    return outputs
-
-
-def _refuse_colour(images, model, channels):
-    if channels is None and _outputs(model, images[:2].mean(1, keepdim=True)) is None:
-        return
-    colour = next((f for f in images.files if not read_header(f)[0]), images.files[0])
-    raise ValueError(
-        f"the model takes one channel and the folder has images in colour, for example "
-        f"{shown(colour)}: "
-        "save all of them as gray images, or give a model for images in colour."
-    )
-
-
 def _outputs(model, x) -> int | None:
     "How many outputs a model has; None where it cannot say."
     device = device_of(model, x.device)
@@ -338,9 +315,57 @@ def _outputs(model, x) -> int | None:
         with torch.random.fork_rng(devices=cards), redirect_stdout(sys.stderr):
             model = as_classifier(model, x.to(device))
             with eval_mode(model):
-                return plain_answer(model, x.to(device)).shape[1]
+                return classes_of(model, x.to(device))
     except Exception:
         return None
+
+
+def _in_color(images, model, channels):
+    "Make the gray images three equal channels, if the model takes those; the number of its outputs."
+    outputs = _outputs(model, images[:2].expand(-1, 3, -1, -1))
+    if outputs is None and channels is None:
+        return None
+    images.gray = False
+    images.shape = (len(images), 3, *images.shape[2:])
+    images.notes += ("All images are gray, and the model takes three channels: it gets three equal ones.",)
+    return outputs
+
+
+def _refuse_color(images, model, channels):
+    "ValueError where the model takes one channel."
+    as_gray = images[:2].mean(1, keepdim=True)
+    if channels is None and _outputs(model, as_gray) is None:
+        return
+    color = next((f for f in images.files if not read_header(f).gray), images.files[0])
+    wrong = f"the model takes one channel and the folder has images in colour, for example {shown(color)}"
+    raise ValueError(f"{wrong}: save all of them as gray images, or give a model for images in colour.")
+
+
+def _check_outputs(which, outputs):
+    "ValueError where the classes of the folders are not those of a model with so many outputs."
+    count = len(which.number)
+    top = max(which.number.values())
+    if which.all_there and count != outputs:
+        folders = f"are {count} folders" if count > 1 else "is 1 folder"
+        unknown = f"the model has {outputs} outputs, and nothing says which is which"
+        raise ValueError(f"there {folders} and {unknown}: {_FILE}.")
+    if top >= outputs:
+        has = f"the model has the outputs 0 … {outputs - 1}"
+        raise ValueError(f"the folders go up to class {top} and {has}: {_FILE}.")
+
+
+def _suit(images, model, which):
+    "Bring gray images to the model's channels, and count its outputs; ValueError where that cannot be."
+    channels, outputs = _of(model, "channels"), None
+    if channels in (None, images.shape[1]):
+        outputs = _outputs(model, images[:2])
+    if outputs is None:
+        if images.gray and channels in (None, 3):
+            outputs = _in_color(images, model, channels)
+        if not images.gray and channels in (None, 1):
+            _refuse_color(images, model, channels)
+    if outputs is not None:
+        _check_outputs(which, outputs)
 
 # %% ../nbs/09_folders.ipynb #abc0f47a
 def folder_data(
@@ -352,20 +377,21 @@ def folder_data(
     "A folder of images, one folder a class."
     folders, empty = _class_folders(path)
     sure = _of(model, "labels_sure") is not False
-    which = _which_classes(list(folders), _of(model, "labels"), _of(model, "synonyms"), sure, classes)
-    labeled = [(f, which.number[name]) for name in folders for f in folders[name]]
+    labels, synonyms = _of(model, "labels"), _of(model, "synonyms")
+    which = _which_classes(list(folders), labels, synonyms, sure, classes)
+    labeled = [(file, which.number[name]) for name, files in folders.items() for file in files]
     draw = torch.Generator().manual_seed(0)
     order = torch.randperm(len(labeled), generator=draw).tolist()  # any first n is a fair sample
-    files, y = [labeled[i][0] for i in order], torch.tensor([labeled[i][1] for i in order])
+    files = [labeled[i][0] for i in order]
+    y = torch.tensor([labeled[i][1] for i in order])
     gray, cut = read_headers(files)
     fit, fit_note = _fit_for(model, size)
     images: Any = FolderImages(files, fit, which.names, gray, (which.note, fit_note))
     if empty:
         images.notes += (f"Folders without files are no classes: {_some(empty)}.",)
     if cut:
-        images.notes += (
-            f"Images with 16 bits a channel in colour are read in 8, for example {shown(cut.name)}.",
-        )
+        example = shown(cut.name)
+        images.notes += (f"Images with 16 bits a channel in colour are read in 8, for example {example}.",)
     if model is not None:
         _suit(images, model, which)
     return Data(shown(Path(path).resolve().name), images, y)

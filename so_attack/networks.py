@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from tqdm.auto import tqdm
 from .data import Data, mnist, mnist5k
 from .twins import low_precision
-from .records import data_sha, fingerprint, machine, PROTOCOL, save_tensors, write_text
+from .records import file_sha, fingerprint, images_sha, machine, PROTOCOL, save_tensors, write_text
 from .models import load_model, model_file, model_names, ModelMissing, NETWORKS, read_weights
-from .models import sha256_of, zoo_manifest
+from .models import zoo_manifest
 from .training import CHECKPOINT, checkpoint_info, new_network, recipe_of, static_networks, train
 from .training import TrainConfig
 from .columns import Preset, RECIPES
@@ -56,7 +56,7 @@ def zoo_network(
     def load(device="cpu"):
         return load_model(column, device)
 
-    return Network(column, sha256_of(path), load, zoo_manifest().get(column, {}), path=path)
+    return Network(column, file_sha(path), load, zoo_manifest().get(column, {}), path=path)
 
 # %% ../nbs/14_networks.ipynb #60a8b49c
 def trades_network() -> Network:
@@ -110,7 +110,7 @@ def _finished(folder) -> tuple[dict | None, str]:
             return None, _check_checkpoint(folder / CHECKPOINT)
         body = json.loads(note.read_text())
         about = body["about"]
-        if fingerprint(about) == body["sha256"] and sha256_of(weights) == about["sha256"]:
+        if fingerprint(about) == body["sha256"] and file_sha(weights) == about["sha256"]:
             return about, ""
     except (ValueError, KeyError, TypeError, OSError):
         pass
@@ -122,7 +122,7 @@ def _finish(folder, model, about) -> dict:
     "Store the weights in float16, then the file that says so; the checkpoint is no longer needed."
     weights = {k: v.half().cpu().contiguous() for k, v in model.state_dict().items()}
     save_tensors(folder / _WEIGHTS, weights)
-    about = about | {"sha256": sha256_of(folder / _WEIGHTS)}
+    about = about | {"sha256": file_sha(folder / _WEIGHTS)}
     body = {"about": about, "sha256": fingerprint(about)}
     write_text(folder / _ABOUT, json.dumps(body, indent=1) + "\n")
     (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -160,7 +160,7 @@ class _Workplace:
     def identity(self, data) -> dict:
         "What the weights depend on besides the recipe."
         device = torch.device(self.device).type
-        return {"data_sha256": data_sha(data), "device": device, "arithmetic": str(self.search)}
+        return {"data_sha256": images_sha(data.x, data.y), "device": device, "arithmetic": str(self.search)}
 
 # %% ../nbs/14_networks.ipynb #trained-one
 def _static(recipe, place):

@@ -127,8 +127,8 @@ def network_hashes(
 def _entry_json(e: Entry | None) -> dict | None:
     if e is None:
         return None
-    percent = {name: round(100 * getattr(e.estimate, name), 2) for name in ("accuracy", "low", "high")}
-    return percent | {"n": e.estimate.n, "seeds": e.seeds}
+    percent = {name: round(value, 2) for name, value in e.estimate.percent.items()}
+    return percent | {"seeds": e.seeds}
 
 
 def table_json(
@@ -241,7 +241,8 @@ def compare(
     if not pairs:
         return None
     n, seeds = len(pairs[0][0]), len(pairs)
-    first, second = (100 * "".join(verdicts).count("r") / n / seeds for verdicts in zip(*pairs))
+    robust = (sum(v.count("robust") for v in verdicts) for verdicts in zip(*pairs))
+    first, second = (100 * count / n / seeds for count in robust)
     return Comparison(first, second, n, seeds, p=max(paired(*pair).p for pair in pairs))
 
 # %% ../nbs/16_report.ipynb #effects-code
