@@ -16,8 +16,8 @@ from .norms import NORMS
 from .evaluation import Estimate, paired
 from .records import write_text
 from .training import gradient_evaluations
-from .columns import grid_attacks, NOTE, PAPER_TABLE1, Preset
-from .experiments import COLUMNS, entries, Entry, repo_results, same_images
+from .columns import COLUMNS, grid_attacks, NOTE, PAPER_TABLE1, Preset
+from .experiments import entries, Entry, repo_results, same_images
 
 # %% ../nbs/16_report.ipynb #0d7c26f3
 def title(
