@@ -83,9 +83,8 @@ def _check_numbers(plan):
             raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
     seed, timeout = plan.seed, plan.timeout
     if not isinstance(seed, Integral) or not -(2**63) <= seed < 2**64:
-        raise ValueError(
-            f"seed must be a whole number of at most 64 bits, not {seed!r}: write for example 0."
-        )
+        remedy = "write for example 0"
+        raise ValueError(f"seed must be a whole number of at most 64 bits, not {seed!r}: {remedy}.")
     if timeout is not None and not (isinstance(timeout, (int, float)) and 0 < timeout < math.inf):
         remedy = "write for example 60, or leave it out"
         raise ValueError(f"timeout must be a number of seconds above 0, not {timeout!r}: {remedy}.")
@@ -369,20 +368,18 @@ def load_examples(
 # %% ../nbs/23_ledger.ipynb #halve-code
 def _with_less(make, rows):  # what make(rows) returned, and the number of rows that was small enough
     "Try with fewer and fewer images at a time, as long as memory is what is missing."
-    while True:
-        try:
-            return make(rows), rows
-        except Exception as e:
-            if not out_of_memory(e):
-                raise
-            if rows == 1:
-                said = (
-                    f"there is not enough memory for one image at a time ({' '.join(str(e).split())[:120]})"
-                )
-                raise ValueError(f"{said}: use a machine or a GPU with more.") from None
-        rows //= 2
-        gc.collect()
-        torch.cuda.empty_cache()
+    try:
+        return make(rows), rows
+    except Exception as e:
+        if not out_of_memory(e):
+            raise
+        said = " ".join(str(e).split())[:120]
+    if rows == 1:
+        lacking = f"there is not enough memory for one image at a time ({said})"
+        raise ValueError(f"{lacking}: use a machine or a GPU with more.")
+    gc.collect()
+    torch.cuda.empty_cache()
+    return _with_less(make, rows // 2)
 
 
 @contextmanager
