@@ -62,6 +62,9 @@ def _explained(**texts):
     def explain(command):
         for name, text in texts.items():
             kind = command.__annotations__[name]
+            if hasattr(kind, "__metadata__"):  # an Annotated, which says how it is typed
+                kind.__metadata__[0].help = text
+                continue
             names = ["--" + name.replace("_", "-")] if kind is bool else []
             command.__annotations__[name] = Annotated[kind, typer.Option(*names, help=text)]
         return command
@@ -73,7 +76,6 @@ class Stopped(KeyboardInterrupt):
     "The process was told to end, by the signal of this number."
 
     def __init__(self, number: int):
-        super().__init__()
         self.number = number
 
 
@@ -93,15 +95,10 @@ def _fail(sentence, code=2):
     print(f"so-attack: {sentence}", file=sys.stderr)
     raise typer.Exit(code)
 
-
-def _again() -> str:
-    "The command that was typed, without --fresh, which would begin from the start."
-    return shlex.join(["so-attack", *(a for a in sys.argv[1:] if a != "--fresh")])
-
 # %% ../nbs/29_cli.ipynb #own-line-code
 def _own_line(error) -> str:  # e.g. "net.py, line 12"; empty where none of the user's own code was under way
     "The last line that is neither ours nor a library's."
-    known = [Path(sysconfig.get_paths()[k]) for k in ("stdlib", "purelib", "platlib")]
+    known = [sysconfig.get_paths()[k] for k in ("stdlib", "purelib", "platlib")]
     known += [Path(so_attack.__file__).parent, Path(sys.executable).parent]  # ours, and the script so-attack
     found = ""
     for frame in traceback.extract_tb(error.__traceback__):
@@ -139,7 +136,8 @@ def polite():
         yield
     except KeyboardInterrupt as e:
         code = 128 + getattr(e, "number", signal.SIGINT)
-        _fail(f"stopped; what is finished is kept, and `{_again()}` continues from there.", code)
+        again = shlex.join(["so-attack", *(a for a in sys.argv[1:] if a != "--fresh")])  # not from the start
+        _fail(f"stopped; what is finished is kept, and `{again}` continues from there.", code)
     except (BrokenPipeError, typer.Exit):
         raise
     except (Exception, SystemExit) as e:
@@ -210,31 +208,6 @@ def _console(least=1):
     console.width = max(least, console.width)
     return console
 
-
-def _show(p, cells, columns):
-    console = _console(80)
-    console.print(rooms.report.table_rich(p, cells, columns))
-    for line in rooms.report.footnotes(p, cells):
-        console.print(line, style="dim", highlight=False, markup=False)
-    for line in rooms.report.effects(p, cells):
-        console.print(line, style="bold", highlight=False, markup=False)
-
-# %% ../nbs/29_cli.ipynb #figures
-def _draw_figures(p, folder, device) -> str:
-    "Figures 1 and 2, where both networks that they need are among the columns and at hand."
-    if "natural" not in p.columns or not {"trades-linf", "trades-linf-official"} & set(p.columns):
-        return ""
-    data = rooms.columns.evaluation_data(p)[:25]
-    try:
-        about, x_adv = rooms.figures.figure_data(folder, data, device=device)
-    except rooms.models.ModelMissing:
-        return ""
-    rooms.figures.figure1(about).savefig(folder / "figure1.png", dpi=110)
-    if not about["examples"]:
-        return "figure1.png, "  # too few images: none of them was fooled
-    rooms.figures.figure2(about, x_adv, data).savefig(folder / "figure2.png", dpi=110)
-    return "figure1.png, figure2.png, "
-
 # %% ../nbs/29_cli.ipynb #5e5603d8
 def _run_grid(p, folder, seeds, device, fresh):
     "Judge the columns of a preset; what is recomputed is told on the way."
@@ -261,10 +234,10 @@ def _reproduce(p, folder, seeds, device, fresh):
     known = {c.column for c in stored}
     stored += [c for c in cells if c.config is None and c.column not in known]
     rooms.report.write_tables(folder, p, stored)
-    _show(p, cells, p.columns)
-    drawn = _draw_figures(p, folder, device) if p.name == "zoo" else ""
-    files = f"table1.md, table1.json, table1.png, {drawn}and a file for each cell in cells/"
-    print(f"Written to {folder}: {files}.")
+    rooms.report.show(p, cells, p.columns, _console(80))
+    drawn = rooms.figures.write_figures(folder, p, device) if p.name == "zoo" else []
+    files = ", ".join(["table1.md", "table1.json", "table1.png", *drawn])
+    print(f"Written to {folder}: {files}, and a file for each cell in cells/.")
 
 # %% ../nbs/29_cli.ipynb #ca731ad3
 @app.command()
@@ -311,7 +284,7 @@ def table1(preset: str = "zoo", eps_l2: float = None, out: str = None, json: boo
         if json:
             print(dumps(rooms.report.table_json(p, cells), indent=1, ensure_ascii=False))
         else:
-            _show(p, cells, rooms.columns.COLUMNS)
+            rooms.report.show(p, cells, rooms.columns.COLUMNS, _console(80))
 
 # %% ../nbs/29_cli.ipynb #9a5be620
 @app.command()
@@ -417,7 +390,7 @@ def _deliver(report, folder, json):
         print(text.encode("utf-8", "backslashreplace").decode())  # a name may hold bytes that are no text
         return
     console = _console()
-    rooms.audit.show(report, console)
+    rooms.pages.show(report, console)
     console.print(Text(f"Written to {folder}: report.html, report.json, ledger.parquet, examples/."))
 
 # %% ../nbs/29_cli.ipynb #635df719
@@ -456,17 +429,10 @@ def _audit(asked, command, same):  # what was typed: its options; as a text; wit
         _check_fail_under(report, asked.fail_under)
 
 # %% ../nbs/29_cli.ipynb #cb126efa
-_MODEL = typer.Argument(
-    help="file.py:factory (which runs the file), package.module:factory, timm:NAME, hf:NAME, "
-    "or a network of `so-attack models`."
-)
-_WITH = typer.Option(
-    "--with", help="A second opinion: autoattack, torchattacks:NAME, foolbox:NAME, file.py:function."
-)
-
-
 @app.command()
 @_explained(
+    model="file.py:factory (which runs the file), package.module:factory, timm:NAME, hf:NAME, "
+    "or a network of `so-attack models`.",
     threat="NORM:EPS, for example linf:0.3; once for each threat.",
     data="mnist, mnist5k, cifar10, a folder with one folder a class, "
     "or a .npz or .safetensors file with x and y.",
@@ -479,6 +445,7 @@ _WITH = typer.Option(
     "Default: as the model's own evaluation does, where it is known.",
     classes="Which folder is which class: a text file with the folders' names in the order of the "
     "model's outputs, one a line, or JSON.",
+    others="A second opinion: autoattack, torchattacks:NAME, foolbox:NAME, file.py:function.",
     union_only="A broken image leaves all other attacks.",
     budget="Gradients of the second-order attack for an image.",
     batch_size="Images at a time, at most; less needs less memory, and gives the same results.",
@@ -491,7 +458,7 @@ _WITH = typer.Option(
 )
 def audit(
     ctx: typer.Context,
-    model: Annotated[str, _MODEL],
+    model: Annotated[str, typer.Argument()],
     threat: list[str],
     data: str = "mnist5k",
     n: int = 500,
@@ -501,7 +468,7 @@ def audit(
     probabilities: bool = False,
     size: int = None,
     classes: str = None,
-    others: Annotated[list[str], _WITH] = [],  # noqa: B006  typer makes a list of its own
+    others: Annotated[list[str], typer.Option("--with")] = [],  # noqa: B006  typer makes a list of its own
     union_only: bool = False,
     budget: int = 1500,
     batch_size: int = 100,

@@ -97,7 +97,7 @@ def _channels(n):
 
 def from_timm(
     model: nn.Module,  # a timm model
-) -> nn.Module:  # from [0,1] images to logits
+) -> Normalized:  # from [0,1] images to logits
     "A timm model with its own normalization inside."
     config: dict = getattr(model, "pretrained_cfg", None) or {}
     channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), None)
@@ -241,7 +241,7 @@ def from_transformers(
     mean=0.0,  # a number, or one for each channel, for images in [0,1]; without a processor
     std=1.0,  # likewise
     processor=None,  # its image processor, which then decides
-) -> nn.Module:  # from [0,1] images to logits
+) -> Normalized:  # from [0,1] images to logits
     "A transformers image classifier with its preprocessing inside; ValueError where that cannot be."
     config = model.config
     channels, size = getattr(config, "num_channels", None), getattr(config, "image_size", None)

@@ -113,7 +113,7 @@ class NetD(_Chain):
     "FC 300 ×4: model D of Tramèr et al. (2017), no convolution at all."
 
     def __init__(self):
-        layers: list[nn.Module] = [nn.Flatten()]
+        layers = [nn.Flatten()]
         for width in (784, 300, 300, 300):
             layers += [nn.Linear(width, 300), nn.ReLU(), nn.Dropout(0.5)]
         super().__init__(*layers, nn.Linear(300, 10))

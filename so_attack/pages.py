@@ -233,8 +233,8 @@ def _cells(report, first, names):
 
     def cell(a, b):
         count = int(counts.get((a, b), 0))
-        share = count / max(1, int(totals.get(a, 0)))
-        return {"count": count, "share": round(0.85 * share, 2)}
+        share = 0.85 * count / max(1, int(totals.get(a, 0)))
+        return {"count": count, "share": round(share, 2)}
 
     rows = []
     for a, name in enumerate(names):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['title', 'paper_value', 'row_ceilings', 'number', 'costs', 'minutes_text', 'count_text', 'network_hashes',
-           'table_json', 'footnotes', 'Comparison', 'compare', 'effects', 'table_rich', 'table_markdown',
+           'table_json', 'footnotes', 'Comparison', 'compare', 'effects', 'table_rich', 'show', 'table_markdown',
            'table_figure', 'table_png', 'write_tables']
 
 # %% ../nbs/16_report.ipynb #8fa9328e
@@ -16,8 +16,8 @@ from .norms import NORMS
 from .evaluation import Estimate, paired
 from .records import write_text
 from .training import gradient_evaluations
-from .columns import grid_attacks, NOTE, PAPER_TABLE1, Preset
-from .experiments import COLUMNS, entries, Entry, repo_results, same_images
+from .columns import COLUMNS, grid_attacks, NOTE, PAPER_TABLE1, Preset
+from .experiments import entries, Entry, repo_results, same_images
 
 # %% ../nbs/16_report.ipynb #0d7c26f3
 def title(
@@ -325,6 +325,20 @@ def table_rich(
         last = column == "natural" or column.endswith("-mix")  # of its group
         table.add_row(name, *(_rich_place(place(column, row)) for row in p.rows), end_section=last)
     return table
+
+# %% ../nbs/16_report.ipynb #show-code
+def show(
+    p: Preset,  # the settings of the run
+    cells,  # its Cells
+    columns,  # columns to show
+    console,  # a rich Console
+) -> None:
+    "The table, its footnotes and the effects, in a rich Console."
+    console.print(table_rich(p, cells, columns))
+    for line in footnotes(p, cells):
+        console.print(line, style="dim", highlight=False, markup=False)
+    for line in effects(p, cells):
+        console.print(line, style="bold", highlight=False, markup=False)
 
 # %% ../nbs/16_report.ipynb #e7b0f23d
 def _grid(heads, rows) -> list[str]:

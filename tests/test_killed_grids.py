@@ -1,4 +1,6 @@
-"A grid killed again and again, by two processes and on machines of two kinds: the cells of an undisturbed run."
+"""A grid that is killed again and again, run by two processes and on machines of two kinds.
+
+It ends with the cells of an undisturbed run."""
 
 import json
 import os
@@ -16,31 +18,28 @@ GRID = """
 import sys
 from dataclasses import replace
 import torch
-from so_attack import experiments, training
+from so_attack import experiments, networks, records, training
 from so_attack.columns import RECIPES, grid_attacks, preset
 from so_attack.defenses import Ensemble, Natural
 from so_attack.training import TrainConfig
 torch.set_num_threads(1)
 folder, faster = sys.argv[1:]
-experiments.low_precision = training.low_precision = lambda device="cpu": getattr(torch, faster)
-brief = TrainConfig(epochs=3, batch_size=400)
-RECIPES["toy"] = {"natural": ("NetD", Natural(), brief),
-                  "ensemble-linf": ("NetD", Ensemble("linf", static=("NetD",)), brief)}
-def weaker(a): return replace(a, steps=5, step_size=a.eps/4, **({"samples": 4} if a.noisy else {}))
-attacks = tuple(map(weaker, grid_attacks(1., .1)))
+for room in (experiments, networks, records, training):
+    room.low_precision = lambda device="cpu": getattr(torch, faster)
+brief, ensemble = TrainConfig(epochs=3, batch_size=400), Ensemble("linf", static=("NetD",))
+RECIPES["toy"] = {"natural": ("NetD", Natural(), brief), "ensemble-linf": ("NetD", ensemble, brief)}
+attacks = [replace(a, steps=5, step_size=a.eps / 4) for a in grid_attacks(1.0, 0.1)]
+attacks = tuple(replace(a, samples=4) if a.noisy else a for a in attacks)
 p = replace(preset("quick", list(RECIPES["toy"]), n=30), recipes="toy", attacks=attacks)
-for cell in experiments.run(p, folder, progress=False): assert "damaged" not in cell.note, cell.note
+for cell in experiments.run(p, folder, progress=False):
+    assert "damaged" not in cell.note, cell.note
 """
 
 
 def start(folder, faster):
-    return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", GRID, str(folder), faster],
-        env=ENV,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-W", "ignore", "-c", GRID, str(folder), faster]
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=ENV, **streams)
 
 
 def finish(process):

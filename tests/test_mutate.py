@@ -49,15 +49,9 @@ def checkout(tmp_path):
 
 
 def mutate(checkout, *words):
-    command = [
-        sys.executable,
-        ROOT / ".ci" / "mutate.py",
-        "--root",
-        checkout,
-        "--folder",
-        checkout.parent / "work",
-    ]
-    done = subprocess.run([*command, "--jobs", "1", *words], capture_output=True, text=True)
+    command = [sys.executable, ROOT / ".ci" / "mutate.py", "--root", checkout, "--jobs", "1"]
+    command += ["--folder", checkout.parent / "work"]
+    done = subprocess.run([*command, *words], capture_output=True, text=True)
     assert not done.returncode, done.stderr
     return done.stdout
 

@@ -46,9 +46,8 @@ def test_projection(norm, eps, seed, shape, scale):
     assert (distance(p.double(), x.double(), norm) <= eps * (1 + 1e-5) + 1e-6).all()  # in the ball
     torch.testing.assert_close(project(p, x, eps, norm), p, atol=1e-6, rtol=1e-5)  # idempotent
     inside = x + 0.5 * (p - x)
-    torch.testing.assert_close(
-        project(inside, x, eps, norm), inside, atol=1e-6, rtol=1e-5
-    )  # interior points stay
+    stays = project(inside, x, eps, norm)  # an interior point
+    torch.testing.assert_close(stays, inside, atol=1e-6, rtol=1e-5)
 
 
 @given(NORM, SEED, SHAPE, SCALE)
@@ -56,9 +55,8 @@ def test_steepest_attains_the_dual_norm(norm, seed, shape, scale):
     g = scale * tensor(seed, shape)
     d = steepest(g, norm)
     torch.testing.assert_close(NORMS[norm].length(d), torch.ones(4), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(
-        (g.double() * d.double()).flatten(1).sum(1), dual_norm(g.double(), norm), atol=0, rtol=1e-4
-    )
+    gain = (g.double() * d.double()).flatten(1).sum(1)
+    torch.testing.assert_close(gain, dual_norm(g.double(), norm), atol=0, rtol=1e-4)
 
 
 @given(NORM, EPS, SEED, SHAPE)
@@ -71,10 +69,20 @@ def test_random_points_are_in_the_ball(norm, eps, seed, shape):
 
 def network(seed, shape, classes=3):
     torch.manual_seed(seed)
-    d = torch.Size(shape).numel()
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(d, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(), nn.Linear(8, classes)
-    )
+    first, last = nn.Linear(torch.Size(shape).numel(), 8), nn.Linear(8, classes)
+    return nn.Sequential(nn.Flatten(), first, nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(), last)
+
+
+def memory(model):
+    "All that an attack must leave as it was: modes, gradients, weights and batch statistics."
+    modes = [m.training for m in model.modules()]
+    flags = [(p.requires_grad, p.grad) for p in model.parameters()]
+    return modes, flags, {k: v.clone() for k, v in model.state_dict().items()}
+
+
+def check_memory(before, after):
+    assert before[:2] == after[:2] and before[2].keys() == after[2].keys()
+    assert all(torch.equal(before[2][k], v) for k, v in after[2].items())
 
 
 ATTACKS = [
@@ -100,23 +108,13 @@ ATTACKS = [
 def test_attacks_keep_their_promises(make, norm, eps, seed, shape, dtype):
     model, x = network(seed, shape).to(dtype), images(seed, shape, 6).to(dtype)
     y, seeds, attack = torch.arange(6) % 3, sample_seeds(6), make(norm, eps)
-    modes, flags = (
-        [m.training for m in model.modules()],
-        [(p.requires_grad, p.grad) for p in model.parameters()],
-    )
-    state = {k: v.clone() for k, v in model.state_dict().items()}
+    before = memory(model)
     found = attack.run(model, x, y, seeds)
     assert found.x_adv.shape == x.shape and found.x_adv.dtype == dtype and not found.x_adv.requires_grad
-    assert (
-        (distance(found.x_adv, x, norm) <= eps * (1 + 1e-5) + 1e-6).all()
-        and found.x_adv.min() >= 0
-        and found.x_adv.max() <= 1
-    )
+    assert (distance(found.x_adv, x, norm) <= eps * (1 + 1e-5) + 1e-6).all()
+    assert found.x_adv.min() >= 0 and found.x_adv.max() <= 1
     assert found.finite.all() and (found.gradients <= attack.steps * attack.samples * attack.restarts).all()
-    assert modes == [m.training for m in model.modules()] and flags == [
-        (p.requires_grad, p.grad) for p in model.parameters()
-    ]
-    assert all(torch.equal(state[k], v) for k, v in model.state_dict().items())  # batch statistics too
+    check_memory(before, memory(model))
     one_by_one = torch.cat([attack(model, x[i : i + 1], y[i : i + 1], seeds[i : i + 1]) for i in range(6)])
     torch.testing.assert_close(found.x_adv, one_by_one, atol=1e-4, rtol=0)
 
