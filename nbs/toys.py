@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 import pandas as pd
 import torch
 from torch import nn
@@ -39,6 +40,17 @@ class Function(nn.Module):
 
     def forward(self, x):
         return self.f(x)
+
+
+class Foreign(nn.Module):
+    "Like a model of transformers: takes `pixel_values`, returns an object, has a `config` with these fields."
+
+    def __init__(self, net, **config):
+        super().__init__()
+        self.net, self.config = net, SimpleNamespace(**config)
+
+    def forward(self, pixel_values):
+        return SimpleNamespace(logits=self.net(pixel_values))
 
 
 def linear_net():
