@@ -2,6 +2,7 @@
 
 from pathlib import Path
 import torch
+from so_attack.classifier import seeded
 from so_attack.data import mnist5k
 from so_attack.training import new_network
 
@@ -47,3 +48,14 @@ class Recorder(torch.nn.Module):
     def forward(self, x):
         self.asked.append(x.detach().clone())
         return self.net(x)
+
+
+def curved_net():
+    "A small network in double precision, for images of 1×4×4, whose loss is far from linear."
+    with seeded(0):
+        net = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(16, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3)
+        ).double()
+    for weights in net.parameters():
+        weights.data *= 4
+    return net
