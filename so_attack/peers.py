@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from .norms import Threat
 from .classifier import eval_mode, one_line
-from .attacks import Search
+from .attacks import AttackResult
 from .images import shown
 from .hub import need_package
 from .sources import import_package, run_file
@@ -223,7 +223,7 @@ class Peer:
         y: Tensor,  # (B,) int64 labels
         generator=None,  # (B,) int64 seeds of the images, of which the first counts; None: 0
         trace=None,  # not used
-    ) -> Search:
+    ) -> AttackResult:
         "What it returns, even where that lies outside of ball and box, and the gradients it took; ValueError where it fails."
         with (
             eval_mode(Counted(model)) as seen,
@@ -243,7 +243,7 @@ class Peer:
             raise ValueError(
                 f"{self.spec} must return the images, a tensor of shape {tuple(x.shape)}, not {tuple(x_adv.shape) if isinstance(x_adv, Tensor) else type(x_adv).__name__}: mend it, or leave it out."
             )
-        return Search(
+        return AttackResult(
             x_adv.detach().to(x),
             torch.full_like(y, seen.images // len(y)),
             torch.ones_like(y, dtype=torch.bool),
