@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, fields
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -95,13 +95,11 @@ class ModelPair(NamedTuple):
         "Whether the gradients come from another model than the decisions."
         return self.exact_model is not None and self.exact_model is not self.model
 
-    def exact_logits(
-        self,
-        x: Tensor,  # (B, …)
-    ) -> Tensor:  # (B, K)
-        "Logits of the model that decides, without a gradient."
+    def exact_logits(self, x: Tensor) -> Tensor:
+        "(B, K) logits of the model that decides, without a gradient."
+        exact = self.model if self.exact_model is None else self.exact_model
         with torch.no_grad():
-            return logits_of(self.exact_model if self.has_surrogate else self.model, x, self.rows)
+            return logits_of(exact, x, self.rows)
 
 # %% ../nbs/05_attacks.ipynb #rows-code
 class Iterates(NamedTuple):
@@ -114,15 +112,13 @@ class Iterates(NamedTuple):
     target: Tensor | None = None  # (B,) wrong class to reach, −1 for any; None: any for all
     noise_scale: Tensor | None = None  # (B,) factor of the noise; None: 1
     image: Tensor | None = None  # (B,) number of the row's image; None: one row per image
-    index: Tensor | None = None  # (B,) number of the row in the first batch; `run_restart` fills it in
+    row: Tensor | None = None  # (B,) number of the row in the first batch; `run_restart` fills it in
     direction: Tensor | None = None  # (B, …) gradient, or with momentum its running sum; likewise
 
-    def keep(
-        self,
-        rows: Tensor,  # (B,) bool
-    ) -> "Iterates":
-        "These rows of every tensor."
-        return Iterates(*(t if t is None else t[rows] for t in self))
+    def keep(self, rows: Tensor) -> "Iterates":
+        "Of every tensor the rows where `rows` (B,) is True."
+        kept: dict[str, Any] = {k: t if t is None else t[rows] for k, t in self._asdict().items()}
+        return Iterates(**kept)
 
 # %% ../nbs/05_attacks.ipynb #b5defe93
 def _leave(result, r, z):
@@ -130,8 +126,8 @@ def _leave(result, r, z):
     fine, right = sound(z), z.argmax(1) == r.y
     if (fine & right).all():
         return r
-    result.finite[r.index] &= fine
-    result.x_adv[r.index] = r.x_t.clamp(0, 1)
+    result.finite[r.row] &= fine
+    result.x_adv[r.row] = r.x_t.clamp(0, 1)
     fooled = fine & ~right
     if r.image is not None:
         fooled = torch.isin(r.image, r.image[fooled])
@@ -187,9 +183,9 @@ def run_restart(
 ) -> AttackResult:
     "One restart: `attack.steps` steps of steepest ascent on the loss, smoothed where the attack has noise."
     loss = LOSSES[attack.loss] if loss is None else loss
-    x_adv, index = start.x_t.clone(), torch.arange(len(start.x), device=start.x.device)
+    x_adv, row = start.x_t.clone(), torch.arange(len(start.x), device=start.x.device)
     result = AttackResult(x_adv, torch.zeros_like(start.y), torch.ones_like(start.y, dtype=torch.bool))
-    r = start._replace(index=index, direction=torch.zeros_like(x_adv))
+    r = start._replace(row=row, direction=torch.zeros_like(x_adv))
     for t in range(attack.steps):
         check_first = attack.check_before_step(t)
         if attack.early_stop and check_first:
@@ -197,17 +193,17 @@ def run_restart(
         if len(r.x_t) == 0:
             break
         g, value, z = _gradient(attack, models, r, loss, t)
-        result.gradients[r.index] += attack.samples
-        result.finite[r.index] &= torch.isfinite(NORMS["linf"].length(g) + value) & sound(z)
+        result.gradients[r.row] += attack.samples
+        result.finite[r.row] &= torch.isfinite(NORMS["linf"].length(g) + value) & sound(z)
         if trace is not None:
-            trace.append({"step": t, "index": r.index, "grad_norm": NORMS["l2"].length(g), "loss": value})
+            trace.append({"step": t, "index": r.row, "grad_norm": NORMS["l2"].length(g), "loss": value})
         if attack.momentum:
             g = attack.momentum * r.direction + steepest(g, "l2")
         r = r._replace(direction=g)
         if attack.early_stop and not check_first:
             r = _leave(result, r, _recheck(attack, models, r, z))
         r = r._replace(x_t=_move(attack, r, t))
-    result.x_adv[r.index] = r.x_t.clamp(0, 1)
+    result.x_adv[r.row] = r.x_t.clamp(0, 1)
     return result
 
 # %% ../nbs/05_attacks.ipynb #waves-code
@@ -405,7 +401,7 @@ def _check_schedule(name, value):
         )
 
 # %% ../nbs/05_attacks.ipynb #published-code
-def _published(norm, eps):
+def _published(norm, eps) -> dict:
     threat = Threat(norm, eps)
     linf = threat.norm == "linf"
     step_size = 0.01 if linf else 2.5 * threat.eps / 40
@@ -466,9 +462,14 @@ class PGD(Attack):
     @property
     def refinement(self) -> "PGD":
         "The restart from the best so far: half as long as the others, without noise, with steps that shrink."
-        steps, step_size = max(1, self.steps // 2), (0.5 * self.eps, 0.03 * self.eps)
-        how = dict(step_size=step_size, random_start=True, loss=self.loss, early_stop=self.early_stop)
-        return PGD(self.norm, self.eps, steps, **how)
+        return PGD(
+            self.norm,
+            self.eps,
+            max(1, self.steps // 2),
+            step_size=(0.5 * self.eps, 0.03 * self.eps),
+            loss=self.loss,
+            early_stop=self.early_stop,
+        )
 
     @property
     def budget(self) -> int:
@@ -560,8 +561,8 @@ class SecondOrder(PGD):
     @classmethod
     def paper(cls, norm: str, eps: float) -> "SecondOrder":
         "The published settings: 20 samples, σ = 0.15 (ℓ2) or 0.1 (ℓ∞), 40 steps from x, last iterate scored."
-        once = dict(restarts=1, targets=False, refine=False, loss="ce")
-        return cls(norm, eps, samples=20, sigma=_SIGMA[parse_norm(norm)], **once, **_published(norm, eps))
+        how = _published(norm, eps) | dict(restarts=1, targets=False, refine=False, loss="ce")
+        return cls(norm, eps, samples=20, sigma=_SIGMA[parse_norm(norm)], **how)
 
     @property
     def step(self) -> float | tuple:
