@@ -2,9 +2,11 @@
 
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 import pandas as pd
 import torch
 from torch import nn
+from so_attack.classifier import seeded
 from so_attack.data import mnist5k
 from so_attack.training import new_network
 from so_attack.ledger import Case, record
@@ -39,6 +41,17 @@ class Function(nn.Module):
 
     def forward(self, x):
         return self.f(x)
+
+
+class Foreign(nn.Module):
+    "Like a model of transformers: takes `pixel_values`, returns an object, has a `config` with these fields."
+
+    def __init__(self, net, **config):
+        super().__init__()
+        self.net, self.config = net, SimpleNamespace(**config)
+
+    def forward(self, pixel_values):
+        return SimpleNamespace(logits=self.net(pixel_values))
 
 
 def linear_net():
@@ -103,3 +116,14 @@ def attacked(model, x, y, plan):
     case = Case(model, x, y, plan, torch.device("cpu"), classes=10)
     with tempfile.TemporaryDirectory() as folder:
         return record(case, Path(folder), progress=False)
+
+
+def curved_net():
+    "A small network in double precision, for images of 1×4×4, whose loss is far from linear."
+    with seeded(0):
+        net = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(16, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3)
+        ).double()
+    for weights in net.parameters():
+        weights.data *= 4
+    return net

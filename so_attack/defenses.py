@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from .norms import check_eps, gaussian, parse_norm, project, sample_seeds, Threat
 from .classifier import eval_mode
-from .attacks import ascend, FGSM, PGD
+from .attacks import FGSM, Iterates, ModelPair, PGD, run_restart
 
 # %% ../nbs/11_defenses.ipynb #92952683
 SCHEDULES = ("linf", "l2", "mix")
@@ -178,8 +178,8 @@ class Trades(Defence):
             def unlike(z_adv, _):
                 return divergence(z, z_adv)
 
-            inner = _inner(self, threat, scale)
-            return ascend(inner, search, x, y, start, seeds, loss=unlike).x_adv
+            inner, start = _inner(self, threat, scale), Iterates(x, y, start, seeds)
+            return run_restart(inner, ModelPair(search), start, unlike).x_adv
 
     def loss(
         self, model, x, y, batch=0, scale=1.0, search=None, seeds=None, state=None

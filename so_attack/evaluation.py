@@ -23,7 +23,7 @@ from .norms import distance, flat, NORMS, per_sample, project, sample_seeds
 from .classifier import check_batch, check_labels, check_size, classes_of, device_of, eval_mode
 from .classifier import input_gradient, logits_of, seeded, sound
 from .twins import fast_twins, Twins
-from .attacks import Attack, cross_entropy, margin, Search
+from .attacks import Attack, AttackResult, cross_entropy, margin
 
 # %% ../nbs/06_evaluation.ipynb #7b3f0b09
 def wilson(
@@ -149,23 +149,23 @@ def _run_attack(attack, model, x, y, seeds, rows, **more):
     size = len(x) if rows is None else rows
     parts = zip(*(t.clone().split(size) for t in (x, y, seeds)))
     found = [attack.run(model, *part, **more) for part in parts]
-    return found[0] if len(found) == 1 else Search(*map(torch.cat, zip(*found)))
+    return found[0] if len(found) == 1 else AttackResult(*map(torch.cat, zip(*found)))
 
 # %% ../nbs/06_evaluation.ipynb #cc90b602
 def search(
-    attack,  # has .run(model, x, y, seeds) -> Search
+    attack,  # has .run(model, x, y, seeds) -> AttackResult
     model: nn.Module,  # the original
     twin: nn.Module,  # its fast copy, or the original itself
     x: Tensor,  # (B, …)
     y: Tensor,  # (B,)
     seeds: Tensor,  # (B,) int64, each sample's own
     rows: int | None = None,  # most images in one pass; None: as many as the attack likes
-) -> tuple[Search, Tensor]:  # what was found; (B,) bool: found on the twin
+) -> tuple[AttackResult, Tensor]:  # what was found; (B,) bool: found on the twin
     "Search on the twin, and again on the model itself wherever the twin cannot stand in for it."
     if twin is model:
         return _run_attack(attack, model, x, y, seeds, rows), torch.zeros_like(y, dtype=torch.bool)
     ours = isinstance(attack, Attack)
-    exact = {"judge": model} if ours else {}
+    exact = {"exact_model": model} if ours else {}
     found = _run_attack(attack, twin, x, y, seeds, rows, **exact)
     with torch.no_grad():
         clean, clean_twin = (logits_of(m, x, rows) for m in (model, twin))
@@ -176,7 +176,7 @@ def search(
         again |= (z.argmax(1) == y) & (z_twin.argmax(1) != y) & (margin(z_twin, y) >= clearly)
     if again.any():
         second = _run_attack(attack, model, x[again], y[again], seeds[again], rows)
-        found = Search(*(old.clone() for old in found))
+        found = AttackResult(*(old.clone() for old in found))
         found.x_adv[again], found.finite[again] = second.x_adv.to(found.x_adv), second.finite
         found.gradients[again] += second.gradients
     return found, ~again
@@ -197,9 +197,9 @@ class NoAttack:
         generator=None,  # not used
         trace=None,  # not used
         rows=None,  # not used
-    ) -> Search:
+    ) -> AttackResult:
         "The images as they are, for no gradients."
-        return Search(x, torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool))
+        return AttackResult(x, torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool))
 
 # %% ../nbs/06_evaluation.ipynb #batch-code
 @dataclass(frozen=True, eq=False)

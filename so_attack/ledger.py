@@ -83,9 +83,8 @@ def _check_numbers(plan):
             raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
     seed, timeout = plan.seed, plan.timeout
     if not isinstance(seed, Integral) or not -(2**63) <= seed < 2**64:
-        raise ValueError(
-            f"seed must be a whole number of at most 64 bits, not {seed!r}: write for example 0."
-        )
+        remedy = "write for example 0"
+        raise ValueError(f"seed must be a whole number of at most 64 bits, not {seed!r}: {remedy}.")
     if timeout is not None and not (isinstance(timeout, (int, float)) and 0 < timeout < math.inf):
         remedy = "write for example 60, or leave it out"
         raise ValueError(f"timeout must be a number of seconds above 0, not {timeout!r}: {remedy}.")
@@ -369,20 +368,18 @@ def load_examples(
 # %% ../nbs/23_ledger.ipynb #halve-code
 def _with_less(make, rows):  # what make(rows) returned, and the number of rows that was small enough
     "Try with fewer and fewer images at a time, as long as memory is what is missing."
-    while True:
-        try:
-            return make(rows), rows
-        except Exception as e:
-            if not out_of_memory(e):
-                raise
-            if rows == 1:
-                said = (
-                    f"there is not enough memory for one image at a time ({' '.join(str(e).split())[:120]})"
-                )
-                raise ValueError(f"{said}: use a machine or a GPU with more.") from None
-        rows //= 2
-        gc.collect()
-        torch.cuda.empty_cache()
+    try:
+        return make(rows), rows
+    except Exception as e:
+        if not out_of_memory(e):
+            raise
+        said = " ".join(str(e).split())[:120]
+    if rows == 1:
+        lacking = f"there is not enough memory for one image at a time ({said})"
+        raise ValueError(f"{lacking}: use a machine or a GPU with more.")
+    gc.collect()
+    torch.cuda.empty_cache()
+    return _with_less(make, rows // 2)
 
 
 @contextmanager
@@ -635,14 +632,14 @@ class Record:
 def _identity(case, about) -> dict:
     "What a ledger belongs to."
     model, data = about.get("model") or type(case.model).__name__, about.get("data") or "data"
-    search = low_precision(case.device) if case.plan.fast else precision(case.model)
+    search_dtype = low_precision(case.device) if case.plan.fast else precision(case.model)
     return {
         "protocol": 3,
         "model": {"name": model, **model_identity(case.model)},
         "data": {"name": data, "n": len(case.y), "sha256": images_sha(case.x, case.y)},
         "device": case.device.type,
         "arithmetic": {
-            "search": str(search).removeprefix("torch."),
+            "search": str(search_dtype).removeprefix("torch."),
             "products": float32_products(case.device),
         },
         **case.plan.to_json(),
@@ -669,8 +666,8 @@ def _jobs(case, identity):
     seeds = sample_seeds(len(y), torch.Generator().manual_seed(case.plan.seed))
     noisy = quiet = model
     if case.plan.fast:
-        search = getattr(torch, identity["arithmetic"]["search"])
-        noisy, quiet = fast_twins(model, case.x[:256].to(device), search, rows=rows)
+        search_dtype = getattr(torch, identity["arithmetic"]["search"])
+        noisy, quiet = fast_twins(model, case.x[:256].to(device), search_dtype, rows=rows)
 
     def jobs(first, end):
         end = min(end, len(y))

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from .norms import Threat
 from .classifier import eval_mode, logits_of, one_line
-from .attacks import Search
+from .attacks import AttackResult
 from .images import shown
 from .hub import need_package
 from .sources import load_code
@@ -229,7 +229,7 @@ class Peer:
         y: Tensor,  # (B,) int64 labels
         generator=None,  # (B,) int64 seeds of the images, of which the first counts; None: 0
         trace=None,  # not used
-    ) -> Search:
+    ) -> AttackResult:
         "The images that it returns, even outside of ball and box, and its gradients; ValueError if it fails."
         devices = [x.device] if x.is_cuda else []
         seed = int(generator[0]) if isinstance(generator, Tensor) else 0
@@ -251,7 +251,7 @@ class Peer:
                 ) from e
         self._check(x_adv, x)
         gradients = torch.full_like(y, seen.images // len(y))
-        return Search(x_adv.detach().to(x), gradients, torch.ones_like(y, dtype=torch.bool))
+        return AttackResult(x_adv.detach().to(x), gradients, torch.ones_like(y, dtype=torch.bool))
 
     def _check(self, x_adv, x):
         if isinstance(x_adv, Tensor) and x_adv.shape == x.shape:
