@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 import torch
 from torch import nn
-from .classifier import as_classifier, classes_of, device_of, eval_mode, Wrapper
 from .data import Data
+from .classifier import as_classifier, classes_of, device_of, eval_mode, Wrapper
 from .images import FolderImages, MiddleSquare, open_image, read_header, read_headers, shown
 from .images import spelling_key
 

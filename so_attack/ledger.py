@@ -34,9 +34,8 @@ from .classifier import eval_mode, input_gradient, logits_of, out_of_memory, pre
 from .twins import fast_twins, low_precision, Twins
 from .attacks import margin, PGD, SecondOrder
 from .evaluation import attack_batch, Batch, NoAttack
-from .records import canonical, claim, comparable, fingerprint, float32_products, images_sha
-from .records import machine, model_identity, read_table, read_tensors, write_table, write_tensors
-from .records import write_text
+from .records import canonical, claim, comparable, fingerprint, float32_products, images_sha, machine
+from .records import model_identity, read_table, read_tensors, write_table, write_tensors, write_text
 from .peers import peer
 
 # %% ../nbs/23_ledger.ipynb #012eb667

@@ -22,13 +22,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from .data import cifar10, Data, mnist, mnist5k
 from .classifier import check_batch, check_loaded, described, from_probabilities, one_line
 from .classifier import with_normalization
-from .data import cifar10, Data, mnist, mnist5k
-from .folders import folder_data
-from .hub import load_hf, load_timm
 from .images import shown
+from .folders import folder_data
 from .models import load_model, model_names
+from .hub import load_hf, load_timm
 
 # %% ../nbs/21_sources.ipynb #folders-code
 _LIBRARIES = {
