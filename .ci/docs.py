@@ -93,6 +93,7 @@ class Entry:
     module: str = ""
     line: int = 0
     value: str = ""  # of a value: the expression, shortened
+    own_init: bool = False  # of a class: it has an __init__ of its own, not that of its base
 
     @property
     def signature(self):
@@ -193,7 +194,7 @@ def klass(node, notes):
         elif isinstance(item, ast.FunctionDef):
             f = function(item, notes)
             if item.name == "__init__":
-                e.params = f.params
+                e.params, e.own_init = f.params, True
             elif item.name == "__call__" or not item.name.startswith("_"):
                 f.name = f"{node.name}.{item.name}"
                 f.kind = "method" if f.kind == "function" else f.kind
@@ -237,14 +238,15 @@ def inherited(param, own):
 
 
 def inherit(e, api):
-    """A dataclass has its base's fields too.
+    """A class without an __init__ of its own has its base's parameters, a dataclass its base's fields too.
 
     A private base has no entry of its own, so its members are shown here."""
     for base in e.bases:
         for b in api.get(base, []):
             inherit(b, api)
             own, known = {p[0]: p for p in e.params}, {p[0] for p in b.params}
-            e.params = [inherited(p, own) for p in b.params] + [p for p in e.params if p[0] not in known]
+            if not e.own_init:
+                e.params = [inherited(p, own) for p in b.params] + [p for p in e.params if p[0] not in known]
             if base.startswith("_"):
                 theirs = [replace(m, name=e.name + m.name.removeprefix(base)) for m in b.members]
                 e.members = theirs + e.members

@@ -84,7 +84,8 @@ def _averaged(plan) -> tuple[str, str]:  # an attack on random models, where the
 
 
 def _budget(plan) -> tuple[str, str]:
-    return f"--budget {4 * plan.budget}", f"audit(model, x, y, threats, budget={4 * plan.budget})"
+    more = 4 * plan.budget
+    return f"--budget {more}", f"audit(model, x, y, threats, budget={more})"
 
 # %% ../nbs/24_checks.ipynb #c6232660
 @torch.no_grad()
@@ -135,7 +136,8 @@ def check_inputs(
     x: Tensor,  # (B, …) images in [0,1]
 ) -> Check:  # number in percent of [0,1] that the images leave unused
     "Do the images use the range from 0 to 1, in which eps is measured?"
-    lo, hi = x.flatten(1).amin(1), x.flatten(1).amax(1)
+    flat = x.flatten(1)
+    lo, hi = flat.amin(1), flat.amax(1)
     seen = f"the first {len(x)} span [{lo.min():.3g}, {hi.max():.3g}]"
     used = 100 * (hi.quantile(0.9) - lo.quantile(0.1)).item()
     text = f"The images lie in [0,1] ({seen})."
@@ -199,9 +201,11 @@ def _numbers(v):
 
 def _usual(x):  # mean and std in words and as tensors, of usual normalisations
     shape = 1, -1, *[1] * (x.ndim - 2)
-    for mean, std in _COLOR if _colored(x) else _GRAY:
-        tensors = (x.new_tensor(v).reshape(shape) for v in (mean, std))
-        yield _numbers(mean), _numbers(std), *tensors
+    usual = _COLOR if _colored(x) else _GRAY
+    for mean, std in usual:
+        m, s = _numbers(mean), _numbers(std)
+        mean, std = (x.new_tensor(v).reshape(shape) for v in (mean, std))
+        yield m, s, mean, std
 
 # %% ../nbs/24_checks.ipynb #ways-code
 class _Way(NamedTuple):
@@ -220,7 +224,8 @@ def _wrapped(mean, std):
 
 def _undone(mean, std):
     "The normalisation, in Python, that undoes this one."
-    mean, std = (tuple(v.flatten().tolist()) for v in (-mean / std, 1 / std))
+    mean, std = -mean / std, 1 / std
+    mean, std = (tuple(v.flatten().tolist()) for v in (mean, std))
     return _wrapped(_numbers(mean), _numbers(std))
 
 
@@ -246,7 +251,9 @@ def _other_ways(model, x):
 # %% ../nbs/24_checks.ipynb #better-code
 def _right(model, x, y, rows):
     z = _logits(model, x, rows)
-    return ((z.argmax(1) == y) & ~torch.isnan(z).any(1)).tolist()
+    right = z.argmax(1) == y
+    sound = ~torch.isnan(z).any(1)
+    return (right & sound).tolist()
 
 
 def _verdicts(right):
@@ -258,8 +265,9 @@ def _better(new, old, y):  # points gained; 0 where that may be luck
     n, before, after = len(old), sum(old), sum(new)
     gain = after - before
     lead = after - y.bincount().max().item()
-    small = 100 * gain < 5 * n or 100 * lead < 20 * n
-    if small or 3 * gain < n - before:
+    if 100 * gain < 5 * n or 3 * gain < n - before:
+        return 0.0
+    if 100 * lead < 20 * n:
         return 0.0
     p = paired(_verdicts(new), _verdicts(old)).p
     return 100 * gain / n if p < 0.01 else 0.0
@@ -290,8 +298,11 @@ def check_normalisation(
 def _among_others(model, x, z, rows):
     "How much the logits z differ from those that the images get alone (eight of them), or in another order."
     alone = _logits(model, x[:8], 1)
-    reversed_ = _logits(model, x.flip(0), rows).flip(0)
-    return max(_relative(z[:8], alone), _relative(z, reversed_))
+    in_reverse = _logits(model, x.flip(0), rows)
+    return max(
+        _relative(z[:8], alone),
+        _relative(z, in_reverse.flip(0)),
+    )
 
 
 def check_contract(
@@ -487,7 +498,8 @@ def check_others(
     "What other attacks found that ours did not, and whether they kept to the rules."
     broke = len(survivors(ledger, attacks=["pgd", "so"])) - len(survivors(ledger))
     missed = _percent(broke, ledger["sample"].nunique())
-    theirs, names = rows[rows.attack.isin(plan.others)], ", ".join(plan.others)
+    theirs = rows[rows.attack.isin(plan.others)]
+    names = ", ".join(plan.others)
     out = _percent(theirs.outside.sum(), len(theirs))
     found = f"{names} broke {broke} images ({missed:.3g} %) that our attacks left."
     left = (
@@ -504,7 +516,8 @@ def _changed(rows, same, others):  # in percent
     "Verdicts that change, among our attacks or among the others: whichever is more."
     theirs = rows.attack.isin(others)
     changed = ~rows[same]
-    return max(_percent(changed[group].sum(), group.sum()) for group in (~theirs, theirs))
+    ours = _percent((changed & ~theirs).sum(), (~theirs).sum())
+    return max(ours, _percent((changed & theirs).sum(), theirs.sum()))
 
 
 def check_verdicts(
@@ -549,7 +562,8 @@ def _rise(curve):  # of one norm, smallest eps first: points, from the lowest so
     for c in curve:
         if lowest:
             ends = f"from {c.norm}:{lowest.eps:g} to {c.norm}:{c.eps:g}"
-            rises.append((c.accuracy - lowest.accuracy, ends))
+            points = c.accuracy - lowest.accuracy
+            rises.append((points, ends))
         if not lowest or c.accuracy < lowest.accuracy:
             lowest = c
     return max(rises, key=lambda r: r[0])
@@ -561,12 +575,14 @@ def check_sizes(
     plan: Plan,  # for the advice
 ) -> list[Check]:  # sizes (points), steps (percent)
     "Does a larger ε do less; do more steps do more?"
-    rises = [_rise(curve.itertuples()) for _, curve in curves(more, m).groupby("norm")]
+    norms = curves(more, m).groupby("norm")
+    rises = [_rise(curve.itertuples()) for _, curve in norms]
     rise, ends = max(rises, key=lambda r: r[0], default=(0.0, ""))
     sizes = "Robust accuracy falls as ε grows, as it must."
     if rise > 0:
         sizes = f"Robust accuracy rises by {rise:.1f} points {ends}, where it cannot."
-    count = more[(more.attack == "more") & (more.verdict == "fooled")].groupby("threat").size()
+    broken = more[(more.attack == "more") & (more.verdict == "fooled")]
+    count = broken.groupby("threat").size()
     gain, where = 0.0, "any threat"
     if len(count):
         gain, where = _percent(count.max(), m), count.idxmax()
@@ -634,7 +650,8 @@ def stored_ceilings(
     except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged
         pass
     caps = ceilings(case.x, case.y, case.plan)
-    write_text(path, json.dumps({"key": key, "ceilings": caps, "sha256": fingerprint(caps)}) + "\n")
+    body = {"key": key, "ceilings": caps, "sha256": fingerprint(caps)}
+    write_text(path, json.dumps(body) + "\n")
     return caps
 
 # %% ../nbs/24_checks.ipynb #4d069ab5
@@ -665,13 +682,15 @@ def explained(
     "The same checks, those that follow from others marked."
     worst: dict = {}
     for c in checks:
-        worst[c.name] = max(worst.get(c.name, 0), _GRADES.index(c.grade))
+        bad = _GRADES.index(c.grade)
+        worst[c.name] = max(worst.get(c.name, 0), bad)
 
     def cause(c):
-        if c.grade == "valid":
-            return c.because
-        causes = (name for name, follow in EXPLAINS.items() if c.name in follow)
-        return next((name for name in causes if worst.get(name, 0) >= _GRADES.index(c.grade)), "")
+        bad = _GRADES.index(c.grade)
+        for name, follow in EXPLAINS.items():
+            if c.name in follow and worst.get(name, 0) >= bad > 0:
+                return name
+        return ""
 
     return [replace(c, because=cause(c)) for c in checks]
 

@@ -98,7 +98,7 @@ def _fail(sentence, code=2):
 # %% ../nbs/29_cli.ipynb #own-line-code
 def _own_line(error) -> str:  # e.g. "net.py, line 12"; empty where none of the user's own code was under way
     "The last line that is neither ours nor a library's."
-    known = [sysconfig.get_paths()[k] for k in ("stdlib", "purelib", "platlib")]
+    known = [Path(sysconfig.get_paths()[k]) for k in ("stdlib", "purelib", "platlib")]
     known += [Path(so_attack.__file__).parent, Path(sys.executable).parent]  # ours, and the script so-attack
     found = ""
     for frame in traceback.extract_tb(error.__traceback__):

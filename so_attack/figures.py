@@ -27,10 +27,10 @@ def gradient_lengths(
     attack,  # with early_stop=False, so that every image takes all steps
     data: Data,  # images in [0,1] and labels
     seed: int = 0,  # fixes every sample's noise
-    search: torch.dtype | None = None,  # what an attack with noise searches in; None: measured
+    search_dtype: torch.dtype | None = None,  # what an attack with noise searches in; None: measured
 ) -> tuple[list, torch.Tensor]:  # one dict a step: mean, median; (N, …) where the attack ended
     "ℓ2 length of the gradient that the attack follows, at each of its steps, over the images."
-    surrogate = fast_twin(model, data.x, dtype=search) if attack.noisy else model
+    surrogate = fast_twin(model, data.x, dtype=search_dtype) if attack.noisy else model
     seeds = sample_seeds(len(data), torch.Generator().manual_seed(seed))
     trace = []
     x_adv = attack(surrogate, data.x, data.y, seeds, trace)

@@ -632,14 +632,14 @@ class Record:
 def _identity(case, about) -> dict:
     "What a ledger belongs to."
     model, data = about.get("model") or type(case.model).__name__, about.get("data") or "data"
-    search = low_precision(case.device) if case.plan.fast else precision(case.model)
+    search_dtype = low_precision(case.device) if case.plan.fast else precision(case.model)
     return {
         "protocol": 3,
         "model": {"name": model, **model_identity(case.model)},
         "data": {"name": data, "n": len(case.y), "sha256": images_sha(case.x, case.y)},
         "device": case.device.type,
         "arithmetic": {
-            "search": str(search).removeprefix("torch."),
+            "search": str(search_dtype).removeprefix("torch."),
             "products": float32_products(case.device),
         },
         **case.plan.to_json(),
@@ -666,8 +666,8 @@ def _jobs(case, identity):
     seeds = sample_seeds(len(y), torch.Generator().manual_seed(case.plan.seed))
     noisy = quiet = model
     if case.plan.fast:
-        search = getattr(torch, identity["arithmetic"]["search"])
-        noisy, quiet = fast_twins(model, case.x[:256].to(device), search, rows=rows)
+        search_dtype = getattr(torch, identity["arithmetic"]["search"])
+        noisy, quiet = fast_twins(model, case.x[:256].to(device), search_dtype, rows=rows)
 
     def jobs(first, end):
         end = min(end, len(y))

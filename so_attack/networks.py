@@ -155,12 +155,16 @@ class _Workplace:
     out: Path  # folder of the run
     device: str
     progress: bool
-    search: torch.dtype  # what "bfloat16" means in a recipe
+    search_dtype: torch.dtype  # what "bfloat16" means in a recipe
 
     def identity(self, data) -> dict:
         "What the weights depend on besides the recipe."
         device = torch.device(self.device).type
-        return {"data_sha256": images_sha(data.x, data.y), "device": device, "arithmetic": str(self.search)}
+        return {
+            "data_sha256": images_sha(data.x, data.y),
+            "device": device,
+            "arithmetic": str(self.search_dtype),
+        }
 
 # %% ../nbs/14_networks.ipynb #trained-one
 def _static(recipe, place):
@@ -171,7 +175,7 @@ def _static(recipe, place):
     folder = place.out / "networks" / f"static_{name}"
     settings = recipe.defence, recipe.data, recipe.config
     with alone(folder, place.progress):
-        return static_networks(*settings, folder, place.device, place.progress, place.search)
+        return static_networks(*settings, folder, place.device, place.progress, place.search_dtype)
 
 
 def _train_in(folder, recipe, place) -> dict:
@@ -179,14 +183,14 @@ def _train_in(folder, recipe, place) -> dict:
     static = _static(recipe, place)
     model = new_network(recipe.network, recipe.config.seed).to(place.device)
     settings = recipe.defence, recipe.data, recipe.config
-    r = train(model, *settings, folder, place.progress, static=static, dtype=place.search)
+    r = train(model, *settings, folder, place.progress, static=static, dtype=place.search_dtype)
     about = {
         "network": recipe.network,
         "recipe": recipe.to_json(),
         "minutes": round(r.minutes, 2),
         "cpu_minutes": round(r.cpu_minutes, 2),
         "train_accuracy": r.history[-1]["accuracy"],
-        "machine": machine(place.device, place.search),
+        "machine": machine(place.device, place.search_dtype),
         "torch": torch.__version__,
     }
     return _finish(folder, r.model, about)
@@ -220,7 +224,7 @@ def network_trainer(
     device="cpu",  # where they are trained
     progress=True,  # a progress bar, when this is a terminal
     from_zoo: bool = True,  # a zoo network of the very same recipe takes the place of training
-    search: torch.dtype | None = None,  # what "bfloat16" means in a recipe; None: measured
+    search_dtype: torch.dtype | None = None,  # what "bfloat16" means in a recipe; None: measured
 ) -> Callable:  # (column, seed) -> Network
     "Networks trained by the preset's recipes and kept in out/networks."
 
@@ -229,7 +233,7 @@ def network_trainer(
             return zoo_network(column)  # published: nothing to train
         network, defence, config = RECIPES[p.recipes][column]
         recipe = _Recipe(network, defence, replace(config, seed=seed), train_data(p))
-        place = _Workplace(Path(out), device, progress, search or low_precision(device))
+        place = _Workplace(Path(out), device, progress, search_dtype or low_precision(device))
         if from_zoo and zoo_manifest().get(column, {}).get("recipe") == recipe.to_json():
             return zoo_network(column)
         return _trained(column, recipe, place)
