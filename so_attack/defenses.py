@@ -238,7 +238,7 @@ class Ensemble(_WithStatic, Defence):
 
     def attack(
         self,
-        search: nn.Module,  # the network in training, or its twin
+        search: nn.Module,  # the network in training, or its surrogate
         x: Tensor,  # (B, …) images in [0,1]
         seeds: Tensor,  # (B,) int64; the first draws the source
         threat: Threat,  # the ball
