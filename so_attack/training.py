@@ -13,6 +13,7 @@ import math
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 import torch
 import torch.nn as nn
 from safetensors import safe_open
@@ -164,9 +165,9 @@ class Learner:
     "What takes part in a weight update."
 
     model: nn.Module  # the network, in training mode
-    defence: object  # its `loss` is minimised
+    defence: Any  # its `loss` is minimised
     optimizer: torch.optim.Optimizer  # of the model's weights
-    search: nn.Module  # where attacks compute gradients: a Twin, which follows, or the model itself
+    search: Any  # where attacks compute gradients: a Twin, which follows, or the model itself
     state: nn.Module  # what `defence.state` made
 
     def modules(self) -> dict:  # what a checkpoint holds
@@ -303,7 +304,7 @@ def train(
         static = static_networks(defence, data, config, out, device, progress, dtype)
     low = dtype if config.precision == "bfloat16" else None
     learner = _prepare(model, defence, data, config, static, low)
-    if history:
+    if path and history:
         load_checkpoint(path, learner.modules(), learner.optimizer)
     if low:
         learner.search = Twin(model, low).eval()
