@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from .norms import NORMS
-from .evaluation import Estimate, paired
+from .evaluation import paired
 from .records import write_text
 from .training import gradient_evaluations
 from .columns import COLUMNS, grid_attacks, NOTE, PAPER_TABLE1, Preset
