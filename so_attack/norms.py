@@ -7,54 +7,69 @@ __all__ = ['NORMS', 'flat', 'per_sample', 'uniform', 'gaussian', 'sample_seeds',
            'distance', 'steepest', 'dual_norm', 'project', 'random_in_ball']
 
 # %% ../nbs/00_norms.ipynb #81ee6cb7
-import math, operator
+import math
+import operator
 from fractions import Fraction
 from dataclasses import dataclass
-from typing import Callable
+from collections.abc import Callable
 import torch
 from torch import Tensor
 
 # %% ../nbs/00_norms.ipynb #7680fd49
-def flat(x:Tensor # (B, …)
-        ) -> Tensor: # (B, D)
+def flat(
+    x: Tensor,  # (B, …)
+) -> Tensor:  # (B, D)
     "Each sample as one row."
     return x.flatten(1)
 
-def per_sample(v:Tensor, # (B,)
-               x:Tensor # (B, …), the tensor to broadcast against
-              ) -> Tensor: # (B, 1, …, 1)
-    "One value a sample, shaped so that it broadcasts over `x`."
-    return v.reshape(-1, *[1]*(x.ndim-1))
+
+def per_sample(
+    v: Tensor,  # (B,)
+    x: Tensor,  # (B, …), the tensor to broadcast against
+) -> Tensor:  # (B, 1, …, 1)
+    "One value per sample, shaped so that it broadcasts over `x`."
+    return v.reshape(-1, *[1] * (x.ndim - 1))
 
 # %% ../nbs/00_norms.ipynb #1b42f9cf
-def _length_linf(δ): return torch.linalg.vector_norm(flat(δ), math.inf, dim=1)
+def _length_linf(δ):
+    return torch.linalg.vector_norm(flat(δ), math.inf, dim=1)
+
 
 def _length_l2(δ):
     top = _length_linf(δ)
-    unit = flat(δ) / torch.where(top > 0, top, 1.)[:, None]
+    unit = flat(δ) / torch.where(top > 0, top, 1.0)[:, None]
     return top * unit.norm(dim=1)
 
 # %% ../nbs/00_norms.ipynb #55f1cdeb
-def _steepest_linf(g): return g.sign()
+def _steepest_linf(g):
+    return g.sign()
+
 
 def _steepest_l2(g):
     top = per_sample(_length_linf(g), g)
-    unit = g / torch.where(top > 0, top, 1.)
-    return unit.div_(per_sample(flat(unit).norm(dim=1), g).clamp_min(1.))
+    unit = g / torch.where(top > 0, top, 1.0)
+    return unit.div_(per_sample(flat(unit).norm(dim=1), g).clamp_min(1.0))
 
 # %% ../nbs/00_norms.ipynb #c3874f5b
-def _shrink_linf(δ, eps): return δ.clamp(-eps, eps)
+def _shrink_linf(δ, eps):
+    return δ.clamp(-eps, eps)
+
 
 def _shrink_l2(δ, eps):
     length = per_sample(flat(δ).norm(dim=1), δ).clamp_min(torch.finfo(δ.dtype).tiny)
-    return δ * (eps / length).clamp_max(1.)
+    return δ * (eps / length).clamp_max(1.0)
 
 # %% ../nbs/00_norms.ipynb #d8669576
-def _int64(k:int) -> int: return (k + 2**63) % 2**64 - 2**63
+def _int64(k: int) -> int:
+    return (k + 2**63) % 2**64 - 2**63
+
+
 _GOLDEN, _MIX1, _MIX2 = map(_int64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
-def _scramble(z:Tensor # int64 counters
-             ) -> Tensor: # int64, 64 well-mixed bits
+
+def _scramble(
+    z: Tensor,  # int64 counters
+) -> Tensor:  # int64, 64 well-mixed bits
     "The output function of SplitMix64; int64 arithmetic wraps around, as it should."
     z = (z ^ ((z >> 30) & (2**34 - 1))) * _MIX1
     z = (z ^ ((z >> 27) & (2**37 - 1))) * _MIX2
@@ -66,92 +81,118 @@ def _words(seeds, count, draw):
     stream = _scramble(seeds + _int64((draw + 1) * _GOLDEN))
     return _scramble(stream[:, None] + torch.arange(1, count + 1, device=seeds.device) * _GOLDEN)
 
+
 def _pairs(seeds, shape, draw):
     "Two uniform numbers in (0, 1) for every pair of pixels."
     n = math.prod(shape)
-    words = _words(seeds, (n + 1)//2, draw)
-    return tuple(((w & (2**32 - 1)).float() + .5).mul(2**-32).clamp(2**-33, 1 - 2**-24) for w in (words, words >> 32))
+    words = _words(seeds, (n + 1) // 2, draw)
+    halves = words & (2**32 - 1), (words >> 32) & (2**32 - 1)
+    return tuple((half.float() + 0.5).mul(2**-32).clamp(2**-33, 1 - 2**-24) for half in halves)
 
 # %% ../nbs/00_norms.ipynb #d3c0ffee
-def uniform(seeds:Tensor, # (B,) int64, one seed a sample
-            shape:tuple, # shape of one sample, e.g. (1, 28, 28)
-            draw:int=0 # which block of the sample's random numbers
-           ) -> Tensor: # (B, *shape) float32 in (0, 1)
+def uniform(
+    seeds: Tensor,  # (B,) int64, one seed per sample
+    shape: tuple,  # shape of one sample, e.g. (1, 28, 28)
+    draw: int = 0,  # which block of the sample's random numbers
+) -> Tensor:  # (B, *shape) float32 in (0, 1)
     "Uniform noise that depends on the sample's seed and on nothing else."
-    return torch.cat(_pairs(seeds, shape, draw), 1)[:, :math.prod(shape)].reshape(-1, *shape)
+    return torch.cat(_pairs(seeds, shape, draw), 1)[:, : math.prod(shape)].reshape(-1, *shape)
 
-def gaussian(seeds:Tensor, # (B,) int64, one seed a sample
-             shape:tuple, # shape of one sample, e.g. (1, 28, 28)
-             draw:int=0 # which block of the sample's random numbers
-            ) -> Tensor: # (B, *shape) float32, N(0, 1)
+
+def gaussian(
+    seeds: Tensor,  # (B,) int64, one seed per sample
+    shape: tuple,  # shape of one sample, e.g. (1, 28, 28)
+    draw: int = 0,  # which block of the sample's random numbers
+) -> Tensor:  # (B, *shape) float32, N(0, 1)
     "Standard normal noise that depends on the sample's seed and on nothing else."
     u, v = _pairs(seeds, shape, draw)
-    r, angle = (-2*u.log()).sqrt(), 2*math.pi*v
-    return torch.cat([r*angle.cos(), r*angle.sin()], 1)[:, :math.prod(shape)].reshape(-1, *shape)
+    r, angle = (-2 * u.log()).sqrt(), 2 * math.pi * v
+    normal = torch.cat([r * angle.cos(), r * angle.sin()], 1)
+    return normal[:, : math.prod(shape)].reshape(-1, *shape)
 
 # %% ../nbs/00_norms.ipynb #7d359bfb
-def sample_seeds(n:int, # number of samples
-                 generator:torch.Generator | int | None=None, # source of randomness, or a seed for a fresh one; None: seed 0
-                 device=None # where the seeds are wanted
-                ) -> Tensor: # (n,) int64
-    "One random seed a sample; ValueError where `generator` is neither a generator nor a seed."
-    if not isinstance(generator, torch.Generator): generator = _seeded(0 if generator is None else generator)
+def _seeded(seed) -> torch.Generator:
+    try:
+        return torch.Generator().manual_seed(operator.index(seed))
+    except (TypeError, ValueError):
+        what = f"a seed must be a whole number of at most 64 bits, not {seed!r}"
+        raise ValueError(f"{what}: write for example 0, or pass a torch.Generator.") from None
+
+
+def sample_seeds(
+    n: int,  # number of samples
+    generator: torch.Generator | int | None = None,  # randomness, or a seed for it; None: seed 0
+    device=None,  # where the seeds are wanted
+) -> Tensor:  # (n,) int64
+    "One random seed per sample; ValueError where `generator` is neither a generator nor a seed."
+    if not isinstance(generator, torch.Generator):
+        generator = _seeded(0 if generator is None else generator)
     return torch.randint(2**62, (n,), generator=generator, device=generator.device).to(device)
 
-def _seeded(seed):
-    try: return torch.Generator().manual_seed(operator.index(seed))
-    except (TypeError, ValueError): raise ValueError(f"a seed must be a whole number of at most 64 bits, not {seed!r}: write for example 0, or pass a torch.Generator.") from None
-
 # %% ../nbs/00_norms.ipynb #4993205e
-def _fill_linf(seeds, shape, draw): return 2*uniform(seeds, shape, draw) - 1
+def _fill_linf(seeds, shape, draw):
+    return 2 * uniform(seeds, shape, draw) - 1
+
 
 def _fill_l2(seeds, shape, draw):
-    direction = _steepest_l2(gaussian(seeds, shape, 2*draw))
-    radius = uniform(seeds, (1,), 2*draw + 1)[:, 0] ** (1/math.prod(shape))
+    direction = _steepest_l2(gaussian(seeds, shape, 2 * draw))
+    radius = uniform(seeds, (1,), 2 * draw + 1)[:, 0] ** (1 / math.prod(shape))
     return direction * per_sample(radius, direction)
 
 # %% ../nbs/00_norms.ipynb #a8376317
 @dataclass(frozen=True)
 class Norm:
     "What an attack needs to know about a norm."
-    name:str # "linf" or "l2"
-    symbol:str # for titles: ℓ∞, ℓ2
-    dual:str # name of the norm that measures gradients: |gᵀδ| ≤ ‖g‖_dual ‖δ‖
-    length:Callable # δ (B,…) -> (B,)
-    shrink:Callable # (δ, eps) -> nearest δ with length ≤ eps
-    steepest:Callable # g (B,…) -> unit δ that maximises gᵀδ
-    fill:Callable # (seeds, shape, draw) -> random points of the unit ball
 
-def _length_l1(δ): return flat(δ).abs().sum(1)
+    name: str  # "linf" or "l2"
+    symbol: str  # for titles: ℓ∞, ℓ2
+    dual: str  # name of the norm that measures gradients: |gᵀδ| ≤ ‖g‖_dual ‖δ‖
+    length: Callable  # δ (B,…) -> (B,)
+    shrink: Callable  # (δ, eps) -> nearest δ with length ≤ eps
+    steepest: Callable  # g (B,…) -> unit δ that maximises gᵀδ
+    fill: Callable  # (seeds, shape, draw) -> random points of the unit ball
 
-NORMS = {n.name: n for n in (
-    Norm("linf", "ℓ∞", "l1", _length_linf, _shrink_linf, _steepest_linf, _fill_linf),
-    Norm("l2",   "ℓ2", "l2", _length_l2,   _shrink_l2,   _steepest_l2,   _fill_l2))}
+
+def _length_l1(δ):
+    return flat(δ).abs().sum(1)
+
+
+_LINF = Norm("linf", "ℓ∞", "l1", _length_linf, _shrink_linf, _steepest_linf, _fill_linf)
+_L2 = Norm("l2", "ℓ2", "l2", _length_l2, _shrink_l2, _steepest_l2, _fill_l2)
+NORMS = {n.name: n for n in (_LINF, _L2)}
 _LENGTHS = {"linf": _length_linf, "l2": _length_l2, "l1": _length_l1}
 
 # %% ../nbs/00_norms.ipynb #75f9bd2c
 _SPELLINGS = dict.fromkeys(("linf", "inf", "infinity", "∞", "ℓ∞", "l∞"), "linf")
 _SPELLINGS |= dict.fromkeys(("l2", "2", "2.0", "ℓ2"), "l2")
 
-def parse_norm(norm # "linf", "l2", or another spelling: "Linf", inf, "L2", 2
-              ) -> str: # "linf" or "l2"
-    "The norm's one name in this library; ValueError for a norm that is not there."
+
+def parse_norm(
+    norm,  # "linf", "l2", or another spelling: "Linf", inf, "L2", 2
+) -> str:  # "linf" or "l2"
+    "Canonical name of a norm; ValueError if unknown."
     if not isinstance(norm, (str, int, float)):
         kind = type(norm).__name__
         raise ValueError(f"a norm is text or a number, not {kind}: write one of {', '.join(NORMS)}.")
     key = str(norm).strip().lower().replace("_", "").replace("-", "")
     name = _SPELLINGS.get(key, key)
-    if name not in NORMS: raise ValueError(f"unknown norm {norm!r}: write one of {', '.join(NORMS)}.")
+    if name not in NORMS:
+        raise ValueError(f"unknown norm {norm!r}: write one of {', '.join(NORMS)}.")
     return name
 
 # %% ../nbs/00_norms.ipynb #d4c0ffee
-def check_eps(eps # radius: a number, or text that reads as one, such as "0.3" or "8/255"
-             ) -> float:
+def check_eps(
+    eps,  # radius: a number, or text that reads as one, such as "0.3" or "8/255"
+) -> float:
     "`eps` as a float; ValueError unless it is a finite number ≥ 0."
-    try: value = float(Fraction(eps) if isinstance(eps, str) and "/" in eps else eps)
-    except OverflowError: value = math.inf
-    except (TypeError, ValueError, ZeroDivisionError): value = None
-    if value is None or isinstance(eps, bool): raise ValueError(f"eps must be a number, not {eps!r}.")
+    try:
+        value = float(Fraction(eps) if isinstance(eps, str) and "/" in eps else eps)
+    except OverflowError:
+        value = math.inf
+    except (TypeError, ValueError, ZeroDivisionError):
+        value = None
+    if value is None or isinstance(eps, bool):
+        raise ValueError(f"eps must be a number, not {eps!r}.")
     if not 0 <= value < math.inf:
         raise ValueError(f"eps must be a finite number that is not negative, not {str(eps)[:20]}.")
     return value
@@ -160,8 +201,9 @@ def check_eps(eps # radius: a number, or text that reads as one, such as "0.3" o
 @dataclass(frozen=True)
 class Threat:
     "All perturbations with ‖δ‖ ≤ eps."
-    norm:str # "linf" or "l2", in any usual spelling
-    eps:float # radius, in pixel values of [0,1]
+
+    norm: str  # "linf" or "l2", in any usual spelling
+    eps: float  # radius, in pixel values of [0,1]
 
     def __post_init__(self):
         object.__setattr__(self, "norm", parse_norm(self.norm))
@@ -172,54 +214,65 @@ class Threat:
             raise ValueError(f"{why}, did you mean {said}/255?")
 
     @classmethod
-    def parse(cls, text:str # e.g. "l2:2.0" or "Linf:8/255"
-             ) -> "Threat":
+    def parse(
+        cls,
+        text: str,  # e.g. "l2:2.0" or "Linf:8/255"
+    ) -> "Threat":
         "Read a threat as the command line writes it; ValueError says how to write one."
         norm, colon, eps = str(text).partition(":")
-        try: known, size = parse_norm(norm), check_eps(eps)
+        try:
+            known, size = parse_norm(norm), check_eps(eps)
         except ValueError as e:
             what = f"cannot read the threat {text!r} ({str(e).rstrip('.')})"
             raise ValueError(f"{what}: write NORM:EPS, for example l2:2 or linf:0.3.") from None
         return cls(known, size)
 
-    def __str__(self): return f"{self.norm}:{self.eps:g}"
+    def __str__(self):
+        return f"{self.norm}:{self.eps:g}"
 
 # %% ../nbs/00_norms.ipynb #85c028e6
-def distance(x_adv:Tensor, # (B, …)
-             x:Tensor, # (B, …)
-             norm:str # "linf" or "l2"
-            ) -> Tensor: # (B,)
+def distance(
+    x_adv: Tensor,  # (B, …)
+    x: Tensor,  # (B, …)
+    norm: str,  # "linf" or "l2"
+) -> Tensor:  # (B,)
     "Length of the perturbation of each sample."
     return NORMS[parse_norm(norm)].length(x_adv - x)
 
-def steepest(g:Tensor, # (B, …) gradient
-             norm:str # "linf" or "l2"
-            ) -> Tensor: # (B, …), unit length, or 0 where there is no finite, non-zero gradient
+
+def steepest(
+    g: Tensor,  # (B, …) gradient
+    norm: str,  # "linf" or "l2"
+) -> Tensor:  # (B, …), unit length, or 0 where there is no finite, non-zero gradient
     "The unit step that raises a linear function with gradient `g` most: paper, Eqs. (1) and (2)."
     ok = torch.isfinite(_length_linf(g))
-    return NORMS[parse_norm(norm)].steepest(g if ok.all() else torch.where(per_sample(ok, g), g, 0.))
+    return NORMS[parse_norm(norm)].steepest(g if ok.all() else torch.where(per_sample(ok, g), g, 0.0))
 
-def dual_norm(g:Tensor, # (B, …) gradient
-              norm:str # norm of the steps, "linf" or "l2"
-             ) -> Tensor: # (B,)
+
+def dual_norm(
+    g: Tensor,  # (B, …) gradient
+    norm: str,  # norm of the steps, "linf" or "l2"
+) -> Tensor:  # (B,)
     "How much a unit step can gain to first order: ℓ1 length of `g` for ℓ∞ steps, ℓ2 length for ℓ2 steps."
     return _LENGTHS[NORMS[parse_norm(norm)].dual](g)
 
 # %% ../nbs/00_norms.ipynb #fda97a41
-def project(x_adv:Tensor, # (B, …) any point
-            x:Tensor, # (B, …) centre, in [0,1]
-            eps:float, # radius ≥ 0
-            norm:str # "linf" or "l2"
-           ) -> Tensor: # (B, …) in the eps-ball around x and in [0,1]
+def project(
+    x_adv: Tensor,  # (B, …) any point
+    x: Tensor,  # (B, …) centre, in [0,1]
+    eps: float,  # radius ≥ 0
+    norm: str,  # "linf" or "l2"
+) -> Tensor:  # (B, …) in the eps-ball around x and in [0,1]
     "Π of the paper's Eqs. (1), (2) and (4): shrink into the ball, then clip into the box."
     return NORMS[parse_norm(norm)].shrink(x_adv - x, eps).add_(x).clamp_(0, 1)
 
 # %% ../nbs/00_norms.ipynb #82b6114f
-def random_in_ball(seeds:Tensor, # (B,) int64, one seed a sample
-                   shape:tuple, # shape of one sample
-                   eps:float, # radius
-                   norm:str, # "linf" or "l2"
-                   draw:int=0 # which block of the sample's random numbers
-                  ) -> Tensor: # (B, *shape) δ
+def random_in_ball(
+    seeds: Tensor,  # (B,) int64, one seed per sample
+    shape: tuple,  # shape of one sample
+    eps: float,  # radius
+    norm: str,  # "linf" or "l2"
+    draw: int = 0,  # which block of the sample's random numbers
+) -> Tensor:  # (B, *shape) δ
     "A random perturbation, uniform in the ball."
     return eps * NORMS[parse_norm(norm)].fill(seeds, shape, draw)

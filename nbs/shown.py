@@ -1,0 +1,42 @@
+"""What the notebooks of the results share: stored results, and how they are drawn; no part of the library."""
+
+import io
+import json
+from so_attack.experiments import repo_results
+
+
+def read_result(name):
+    "What results/NAME.json holds; None, and it says so, where nothing is stored."
+    path = repo_results() / f"{name}.json"
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8"))
+    print(f"not run: results/{name}.json is not there")
+
+
+def light_png(fig, dpi):
+    "The figure as PNG in 128 colours, which are enough."
+    from PIL import Image
+
+    raw, png = io.BytesIO(), io.BytesIO()
+    fig.savefig(raw, format="png", dpi=dpi)
+    Image.open(raw).convert("RGB").quantize(128).save(png, "PNG", optimize=True)
+    return png.getvalue()
+
+
+def draw_digit(ax, image, title, size=9, **style):
+    "One image, its first channel, without an axis's numbers."
+    ax.imshow(image[0], cmap="gray_r", vmin=0, vmax=1)
+    ax.set_title(title, fontsize=size, **{"pad": 2} | style)
+    ax.set(xticks=[], yticks=[])
+
+
+def draw_shares(ax, x, estimates, style, **kw):
+    "A curve of accuracies in percent, with their 95 % intervals shaded."
+    (line,) = ax.plot(x, [100 * e.accuracy for e in estimates], style, ms=4, **kw)
+    shade_intervals(ax, x, estimates, line.get_color())
+
+
+def shade_intervals(ax, x, estimates, color, alpha=0.2):
+    ax.fill_between(
+        x, [100 * e.low for e in estimates], [100 * e.high for e in estimates], alpha=alpha, color=color
+    )
