@@ -112,14 +112,58 @@ def _console(least=1):
     console.width = max(least, console.width)
     return console
 
+# %% ../nbs/29_cli.ipynb #filling-code
+def _effect_of(p, cells):
+    "What the newest cell shows, if it is the second of two attacks in one norm; in words, or nothing."
+    column, row = cells[-1].column, cells[-1].row
+    pair = (row, row.replace("so-", "pgd-"))
+    both = [c for c in cells if c.column == column and c.row in pair and c.config]
+    return rooms.report.effects(p, both) if row.startswith("so-") else []
+
+
+def _recomputed(cell):
+    if "again" in cell.note or "recomputed" in cell.note:
+        print(f"so-attack: {cell.note}", file=sys.stderr)
+
+
+def _line_by_line(p, done, seeds, console):
+    "The cells; each is printed as a line."
+    cells = []
+    for cell in done:
+        cells.append(cell)
+        _recomputed(cell)
+        if cell.config:
+            print(rooms.report.cell_text(p, cell), file=sys.stderr, flush=True)
+        for line in _effect_of(p, cells):
+            print(line, file=sys.stderr, flush=True)
+        yield cell
+
+
+def _filling(p, done, seeds, console):
+    "The cells; meanwhile a table fills on the terminal, which then makes room for the whole one."
+    from rich.live import Live
+
+    cells, total = [], seeds * len(p.columns) * len(p.rows)
+
+    def table():
+        return rooms.report.filling(p, cells, f"{len(cells)} of {total} cells")
+
+    with Live(table(), console=console, transient=True) as live:
+        for cell in done:
+            cells.append(cell)
+            _recomputed(cell)
+            for line in _effect_of(p, cells):
+                console.print(line, style="bold", highlight=False, markup=False)
+            live.update(table())
+            yield cell
+
 # %% ../nbs/29_cli.ipynb #5e5603d8
 def _run_grid(p, folder, seeds, device, fresh):
     "Judge the columns of a preset; what is recomputed is told on the way."
-    cells = []
-    for cell in rooms.experiments.run(p, folder, seeds, device, fresh):
-        cells.append(cell)
-        if "again" in cell.note or "recomputed" in cell.note:
-            print(f"so-attack: {cell.note}", file=sys.stderr)
+    console = _console(80)
+    fills = console.is_terminal and not p.recipes  # training has progress bars of its own
+    done = rooms.experiments.run(p, folder, seeds, device, fresh, progress=not fills)
+    cells = list((_filling if fills else _line_by_line)(p, done, len(seeds), console))
     if not any(c.config for c in cells):
         reasons = dict.fromkeys(c.note.removeprefix("not run: ") for c in cells)
         fail(f"nothing was run: {'; '.join(reasons)}.", 1)
@@ -131,7 +175,8 @@ def _reproduce(p, folder, seeds, device, fresh):
 
     torch.set_flush_denormal(True)
     fewer = f" ({p.n_so:,} for S-O)" if p.n_so and p.n_so < p.n else ""
-    cost = f"about {p.minutes:g} minutes for all columns on two cores"
+    minutes = rooms.columns.expected_minutes(p) * len(seeds)
+    cost = f"about {minutes:,.0f} minutes on two cores" if minutes >= 1 else "less than a minute"
     print(f"Preset {p.name}: {p.about}; {p.n:,} images{fewer}, {cost}.", file=sys.stderr)
     cells = _run_grid(p, folder, seeds, device, fresh)
     _, stored = rooms.experiments.read_run(folder)
@@ -171,17 +216,25 @@ def reproduce(
         p = rooms.columns.preset(preset, _columns(columns), n, eps_l2)
         _reproduce(p, seeds=_seeds(seeds), device=_device(device), folder=_folder(out, preset), fresh=fresh)
 
+# %% ../nbs/29_cli.ipynb #stored-code
+def _stored_preset() -> str:
+    "The shipped networks where they have been judged here, else the whole experiment, whose results ship."
+    folders = {name: rooms.experiments.results_dir(name) for name in ("zoo", "full")}
+    found = [name for name, folder in folders.items() if (folder / "run.json").exists()]
+    return found[0] if found else "zoo"
+
 # %% ../nbs/29_cli.ipynb #17a84af9
 @app.command()
 @_explained(
-    preset="zoo, quick, full or paper.",
+    preset="zoo, quick, full or paper. Default: zoo where it was run here, else full.",
     eps_l2="Radius of the l2 attacks. Default: that of the last run.",
     out="Folder with results. Default: runs/PRESET, else results/PRESET of the repository.",
     json="Print it for machines.",
 )
-def table1(preset: str = "zoo", eps_l2: float = None, out: str = None, json: bool = False):
+def table1(preset: str = None, eps_l2: float = None, out: str = None, json: bool = False):
     "Draw Table 1 from stored results."
     with polite():
+        preset = preset or _stored_preset()
         rooms.columns.preset(preset)
         folder = Path(out) if out else rooms.experiments.results_dir(preset)
         p, cells = rooms.experiments.read_run(folder, eps_l2)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DEFENCES', 'COLUMNS', 'ROWS', 'PAPER_TABLE1', 'NOTE', 'FULL', 'OFFICIAL', 'QUICK', 'RECIPES', 'PRESETS',
-           'grid_attacks', 'Preset', 'check_names', 'preset', 'evaluation_data']
+           'grid_attacks', 'Preset', 'check_names', 'preset', 'expected_minutes', 'evaluation_data']
 
 # %% ../nbs/13_columns.ipynb #columns-imports
 from dataclasses import dataclass, replace
@@ -164,6 +164,19 @@ def preset(
     if n is not None:
         p = replace(p, n=_check_n(n, p))
     return p if eps_l2 is None else replace(p, attacks=grid_attacks(eps_l2))
+
+# %% ../nbs/13_columns.ipynb #expected-code
+def expected_minutes(
+    p: Preset,  # a preset, perhaps with other columns or another number of images
+) -> float:  # on two cores
+    "How long a preset takes."
+    whole = PRESETS[p.name]
+
+    def work(q):
+        images = 1 if p.recipes else sum(map(q.images, q.rows))
+        return len(q.columns) * images
+
+    return whole.minutes * work(p) / work(whole)
 
 # %% ../nbs/13_columns.ipynb #016a85fa
 def evaluation_data(

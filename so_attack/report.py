@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['title', 'paper_value', 'row_ceilings', 'number', 'costs', 'minutes_text', 'count_text', 'network_hashes',
-           'table_json', 'footnotes', 'Comparison', 'compare', 'effects', 'table_rich', 'show', 'table_markdown',
-           'table_figure', 'table_png', 'write_tables']
+           'table_json', 'footnotes', 'Comparison', 'compare', 'effects', 'table_rich', 'filling', 'cell_text', 'show',
+           'table_markdown', 'table_figure', 'table_png', 'write_tables']
 
 # %% ../nbs/16_report.ipynb #8fa9328e
 import json
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from .norms import NORMS
-from .evaluation import paired
+from .evaluation import Estimate, paired
 from .records import write_text
 from .training import gradient_evaluations
 from .columns import COLUMNS, grid_attacks, NOTE, PAPER_TABLE1, Preset
@@ -326,6 +326,35 @@ def table_rich(
         last = column == "natural" or column.endswith("-mix")  # of its group
         table.add_row(name, *(_rich_place(place(column, row)) for row in p.rows), end_section=last)
     return table
+
+# %% ../nbs/16_report.ipynb #filling-table-code
+def filling(
+    p: Preset,  # the settings of the run
+    cells,  # its Cells, as far as they are there
+    caption: str,  # below the table
+):
+    "Our numbers in a small table, one line a network: a rich Table."
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    found = entries(cells)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
+    table.add_column("accuracy in %", no_wrap=True)
+    for row in p.rows:
+        table.add_column(title(p, row), justify="right", no_wrap=True)
+    for column in p.columns:
+        places = [found.get(column, {}).get(row) for row in p.rows]
+        table.add_row(column, *("·" if e is None else f"{100 * e.estimate.accuracy:.1f}" for e in places))
+    return table
+
+
+def cell_text(
+    p: Preset,  # the settings of the run
+    cell,  # one of its Cells, which was run
+) -> str:  # e.g. "madry-linf, S-O ℓ2 ε=4: 0.0 [0.0, 3.7] % of 100 images"
+    "A cell in one line."
+    estimate = Estimate(cell.result["robust"], cell.result["n"])
+    return f"{cell.column}, {title(p, cell.row)}: {estimate} % of {estimate.n:,} images"
 
 # %% ../nbs/16_report.ipynb #show-code
 def show(

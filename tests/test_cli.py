@@ -2,6 +2,7 @@
 
 In a process of its own where signals, limits or what it leaves behind matter."""
 
+import io
 import json
 import os
 import resource
@@ -12,7 +13,9 @@ import sys
 import time
 from pathlib import Path
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
+from so_attack import cli
 from so_attack.cli import app
 from so_attack.columns import ROWS
 from so_attack.networks import zoo_network
@@ -93,6 +96,10 @@ def test_reproduce_fills_the_table(whole):
     assert len(cells(folder)) == 2 * len(ROWS)
     assert "madry-linf" in out and "98.8/" in out and "mnist5k-test[:2]" in out and "verdict mode" in out
     assert (folder / "table1.png").read_bytes().startswith(b"\x89PNG")
+    lines = err.strip().splitlines()
+    assert lines[0].endswith("2 images, less than a minute.") and len(lines) == 1 + 2 * len(ROWS) + 1
+    assert lines[1].startswith("madry-linf, PGD ℓ2 ε=4: ") and "% of 2 images" in lines[1]
+    assert lines[3].startswith("madry-linf: PGD ℓ2 ε=4 leaves 100.0 %")  # the effect, before all else
     assert "| atda-mix | 99.0 / not run |" in (folder / "table1.md").read_text()
 
 
@@ -115,6 +122,29 @@ def test_table1_for_machines(whole):
     assert set(table["madry-linf"]) == set(ROWS)
     assert set(table["madry-linf"]["pgd-l2"]) == {"accuracy", "low", "high", "n", "seeds"}
     assert table["madry-linf"]["natural"]["n"] == 2 and table["trades-mix"]["so-l2"] is None
+
+
+def test_table1_shows_the_results_that_ship(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out, _ = asked("table1")
+    assert "98.8/" in out and "Preset full" in out and not list(tmp_path.iterdir())
+    table = json.loads(asked("table1", "--json")[0])["columns"]
+    assert table["madry-linf"]["pgd-linf"]["n"] == 10_000
+
+
+def test_a_table_fills_on_a_terminal(whole, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(
+        cli, "_console", lambda least=1: Console(file=terminal, force_terminal=True, width=100)
+    )
+    asked("reproduce", *GRID, "--out", whole[0])
+    shown = terminal.getvalue()
+    assert "10 of 10 cells" in shown and "accuracy in %" in shown
+    assert "madry-linf: PGD ℓ2 ε=4 leaves" in shown
 
 
 def test_killed_twice_and_continued(whole, tmp_path):
@@ -188,7 +218,7 @@ def test_a_cell_of_another_run_is_refused(whole, tmp_path):
 MISTAKES = {
     "reproduce --columns natural,madry-l7": "unknown column 'madry-l7': the known ones are natural, madry",
     "reproduce --out file/x": "cannot write to file/x",
-    "table1": "there are no results in runs/zoo",
+    "table1 --preset quick": "there are no results in runs/quick",
 }
 
 
