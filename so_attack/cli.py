@@ -7,7 +7,6 @@ __all__ = ['rooms', 'app', 'reproduce', 'table1', 'models', 'audit', 'bench', 'm
 
 # %% ../nbs/29_cli.ipynb #da992d69
 import importlib
-import os
 import shlex
 import sys
 from contextlib import redirect_stdout
