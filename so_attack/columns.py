@@ -10,7 +10,7 @@ __all__ = ['DEFENCES', 'COLUMNS', 'ROWS', 'PAPER_TABLE1', 'NOTE', 'FULL', 'OFFIC
 from dataclasses import dataclass, replace
 from .data import Data, mnist, mnist5k
 from .attacks import PGD, SecondOrder
-from .defenses import ATDA, Ensemble, Madry, Natural, Trades
+from .defenses import ATDA, Ensemble, INNER, Madry, Natural, Trades
 from .training import TrainConfig
 
 # %% ../nbs/13_columns.ipynb #598acf71
@@ -85,7 +85,16 @@ def _five_steps(defence):
 
 _brief = TrainConfig(epochs=4, batch_size=50)
 QUICK = {c: (network, _five_steps(defence), _brief) for c, (network, defence, _) in FULL.items()}
-RECIPES = {"quick": QUICK, "full": FULL, "paper": OFFICIAL}
+
+
+def _reading(inner):  # the recipes of `FULL` that have an inner attack to choose, with this one
+    "The same recipes with another reading of the inner attack."
+    chosen = {c: recipe for c, recipe in FULL.items() if hasattr(recipe[1], "inner")}
+    return {c: (network, replace(d, inner=inner), config) for c, (network, d, config) in chosen.items()}
+
+
+_READINGS = {inner: _reading(inner) for inner in INNER if inner != "step"}
+RECIPES = {"quick": QUICK, "full": FULL, "paper": OFFICIAL, **_READINGS}
 
 # %% ../nbs/13_columns.ipynb #d5f923d7
 @dataclass(frozen=True)
@@ -118,13 +127,25 @@ _ABOUT = {
     "quick": "networks trained on the 4,000 embedded images, judged on the others",
     "full": "networks trained on 55,000 images, judged on MNIST's test set",
     "paper": "the official recipes, for a GPU",
+    "random-step": "ensemble and ATDA once more, trained on one step from a random start",
+    "pgd": "ensemble and ATDA once more, trained on five steps from a random start",
 }
 _ON_MNIST: dict = dict(source="mnist-test", n=10_000)
+
+
+def _again(reading, minutes):
+    columns = tuple(RECIPES[reading])
+    some: dict = dict(source="mnist-test", n=1000, n_so=200, columns=columns)
+    return Preset(reading, minutes, recipes=reading, about=_ABOUT[reading], **some)
+
+
 PRESETS = {
     "zoo": Preset("zoo", 10, n=100, about=_ABOUT["zoo"]),
     "quick": Preset("quick", 12, n=50, recipes="quick", about=_ABOUT["quick"]),
     "full": Preset("full", 300, n_so=1000, recipes="full", about=_ABOUT["full"], **_ON_MNIST),
     "paper": Preset("paper", 10_000, recipes="paper", about=_ABOUT["paper"], **_ON_MNIST),
+    "random-step": _again("random-step", 60),
+    "pgd": _again("pgd", 120),
 }
 
 # %% ../nbs/13_columns.ipynb #check-names

@@ -20,12 +20,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 from tqdm.auto import tqdm
-from .norms import sample_seeds
+from .norms import sample_seeds, Threat
 from .data import Data
 from .twins import low_precision, Twin
 from .records import difference, save_tensors
 from .models import NETWORKS
-from .defenses import Natural
+from .defenses import INNER, Natural
 
 # %% ../nbs/12_training.ipynb #9da8cb37
 def one_cycle(
@@ -247,6 +247,12 @@ class TrainResult:
         return sum(h["cpu_seconds"] for h in self.history) / 60
 
 
+def _choices(defence) -> dict:
+    "Its fields; the inner attack only where it is not the published one: older recipes do not name it."
+    fields = asdict(defence)
+    return {k: v for k, v in fields.items() if (k, v) != ("inner", "step")}
+
+
 def recipe_of(
     defence,  # a frozen dataclass
     config: TrainConfig,  # how it is trained
@@ -256,7 +262,7 @@ def recipe_of(
     "What was chosen for a training run, as JSON."
     recipe = {
         "network": network,
-        "defence": {"name": type(defence).__name__, **asdict(defence)},
+        "defence": {"name": type(defence).__name__, **_choices(defence)},
         "config": asdict(config),
         "data": data.name,
         "images": len(data),
@@ -347,17 +353,20 @@ def static_networks(
     return trained
 
 # %% ../nbs/12_training.ipynb #cost-code
+_INNER_STEPS = {name: make(Threat("l2", 1.0)).steps for name, make in INNER.items()}
+
+
 def gradient_evaluations(
     recipe: dict,  # what `recipe_of` says
 ) -> int:  # forward-backward passes on one image, in the whole training
     "What a recipe costs, whatever the machine."
     d, c, n = recipe["defence"], recipe["config"], recipe["images"]
     batches = [min(c["batch_size"], n - first) for first in range(0, n, c["batch_size"])] * c["epochs"]
-    steps = 0 if d["name"] == "Natural" else d.get("steps", 1)
+    steps = 0 if d["name"] == "Natural" else d.get("steps", _INNER_STEPS[d.get("inner", "step")])
     update = 1 if d["name"] in ("Natural", "Madry") else 2
     total = n * len(d.get("static", ())) * _static_epochs(c["epochs"])
     for i, size in enumerate(batches):
         scale = eps_scale(i / len(batches), c["ramp"])
-        inner = max(1, math.ceil(steps * scale)) if steps else 0
+        inner = max(1, math.ceil(steps * scale)) if "steps" in d else steps
         total += size * (update + inner)
     return total
