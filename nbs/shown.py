@@ -2,7 +2,7 @@
 
 import io
 import json
-from so_attack.experiments import repo_results
+from so_attack.columns import repo_results
 
 
 def read_result(name):

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import so_attack
 from so_attack.attacks import SecondOrder
-from so_attack.columns import PAPER_TABLE1, PRESETS
-from so_attack.experiments import entries, repo_results, read_run
 from so_attack.models import zoo_manifest
+from so_attack.columns import PAPER_TABLE1, PRESETS, repo_results
+from so_attack.experiments import entries, read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = Path(so_attack.__file__).parent

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from so_attack.attacks import PGD, SecondOrder
 from so_attack.data import mnist, mnist5k
+from so_attack.attacks import PGD, SecondOrder
 from so_attack.evaluation import evaluate
-from so_attack.experiments import repo_results
 from so_attack.models import load_model, model_names, zoo_manifest
+from so_attack.columns import repo_results
 
 # the paper's numbers, in percent, and what another choice of images or another processor may change
 TRADES = {
