@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
-from .data import Data, mnist, mnist5k
+from .data import cifar10, Data, mnist, mnist5k
 from .twins import low_precision
 from .records import file_sha, fingerprint, images_sha, machine, PROTOCOL, save_tensors, write_text
 from .models import load_model, model_file, model_names, ModelMissing, NETWORKS, read_weights
@@ -40,7 +40,7 @@ class Network:
 
 # %% ../nbs/15_networks.ipynb #18786328
 def zoo_network(
-    column: str,  # a name from `COLUMNS`
+    column: str,  # a name from `model_names()`
     seed: int = 0,  # not used: one network is shipped for all seeds
 ) -> Network:
     "A network that is ready; ModelMissing with the reason where it is not."
@@ -49,7 +49,7 @@ def zoo_network(
         nowhere = "no zoo at hand: work in a checkout of the project"
         raise ModelMissing(missing if zoo_manifest() else nowhere)
     try:
-        path = model_file(column, download=column != "trades-linf-official")
+        path = model_file(column, download=column in zoo_manifest())
     except ModelMissing as e:
         raise ModelMissing(str(e).removeprefix(f"{column} is ")) from None
 
@@ -215,6 +215,8 @@ def train_data(
     p: Preset,  # its `source` decides
 ) -> Data:
     "The images that a preset trains on."
+    if p.source == "cifar10":
+        return cifar10("train")
     return mnist5k("train") if p.source == "mnist5k" else mnist("train-55k")
 
 
