@@ -11,6 +11,7 @@ __all__ = ['NETWORKS', 'pool_relu', 'MadryNet', 'SmallCNN', 'NetA', 'NetC', 'Net
 import json
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 import torch
@@ -185,7 +186,9 @@ _VERIFIED = "Verified-Intelligence/alpha-beta-CROWN/8250d5fbd530c76e5e3243db28b3
 _WONG = "locuslab/fast_adversarial/54f728755e71857b632882ba6d6cef22f56e2172"
 _CONVEX = "locuslab/convex_adversarial/2cd8149249b9e90383af10fc7e9b9fe90166813e"
 _CIFAR, _STRIDED = (3, 32, 32), ((16, 4, 2, 1), (32, 4, 2, 1))
-NETWORKS = {n.__name__: n for n in (MadryNet, SmallCNN, NetA, NetC, NetD, ResNet2b)}
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    n.__name__: n for n in (MadryNet, SmallCNN, NetA, NetC, NetD, ResNet2b)
+}
 NETWORKS |= {
     "ResNet18": resnet18,
     "CifarConv8": partial(ConvNet, ((8, 4, 2, 1), (16, 4, 2, 1)), _CIFAR),
