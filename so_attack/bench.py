@@ -14,7 +14,7 @@ from torch import Tensor
 from . import __version__
 from .classifier import eval_mode, input_gradient
 from .twins import fast_twin
-from .attacks import LOSSES
+from .curvature import LOSSES
 from .evaluation import evaluate
 from .peers import Peer, pgd_peers
 

@@ -10,11 +10,11 @@ import json
 from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
-from .norms import sample_seeds
+from .norms import check_example, sample_seeds
 from .data import Data
 from .twins import fast_twin
 from .attacks import PGD, SecondOrder
-from .evaluation import check_example, judge
+from .evaluation import judge
 from .records import fingerprint, images_sha, PROTOCOL, save_tensors
 from .models import ModelMissing
 from .columns import evaluation_data, Preset
