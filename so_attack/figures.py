@@ -17,8 +17,7 @@ from .attacks import PGD, SecondOrder
 from .evaluation import judge
 from .records import fingerprint, images_sha, PROTOCOL, save_tensors
 from .models import ModelMissing
-from .columns import evaluation_data, Preset
-from .networks import trades_network, zoo_network
+from .columns import evaluation_data, Preset, trades_network, zoo_network
 from .experiments import arithmetic
 
 # %% ../nbs/18_figures.ipynb #9c599428
