@@ -387,7 +387,7 @@ def read_run(
         remedy = "run `so-attack reproduce` again, finished cells are kept"
         raise ValueError(f"{path} is damaged: {remedy}.") from None
     if eps_l2 is not None:
-        p = replace(p, attacks=grid_attacks(eps_l2))
+        p = p.at(eps_l2)
     places = {}
     for cell in _Wanted(_attacks_json(p), s["data"], _arithmetic_of(p, s)).cells(out).values():
         places.setdefault((cell.column, cell.row, cell.seed), []).append(cell)
