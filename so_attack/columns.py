@@ -9,6 +9,7 @@ __all__ = ['DEFENCES', 'COLUMNS', 'ROWS', 'PAPER_TABLE1', 'NOTE', 'FULL', 'OFFIC
 
 # %% ../nbs/14_columns.ipynb #columns-imports
 import json
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -99,7 +100,22 @@ def _reading(inner):  # the recipes of `FULL` that have an inner attack to choos
     return {c: (network, replace(d, inner=inner), config) for c, (network, d, config) in chosen.items()}
 
 
+def _by_epoch(column):
+    "A mixed recipe of `FULL` that changes the norm after every epoch of the 55,000 images."
+    network, defence, config = FULL[column]
+    return network, replace(defence, turn=math.ceil(55_000 / config.batch_size)), config
+
+
+def _longer(column):
+    network, defence, config = FULL[column]
+    return network, defence, replace(config, epochs=28)
+
+
 _READINGS = {inner: _reading(inner) for inner in INNER if inner != "step"}
+_READINGS |= {
+    "by-epoch": {"trades-mix": _by_epoch("trades-mix")},
+    "longer": {c: _longer(c) for c in ("madry-linf", "madry-mix", "trades-linf")},
+}
 RECIPES = {"quick": QUICK, "full": FULL, "paper": OFFICIAL, **_READINGS}
 
 # %% ../nbs/14_columns.ipynb #d5f923d7
@@ -135,6 +151,8 @@ _ABOUT = {
     "paper": "the official recipes, for a GPU",
     "random-step": "ensemble and ATDA once more, trained on one step from a random start",
     "pgd": "ensemble and ATDA once more, trained on five steps from a random start",
+    "by-epoch": "TRADES mix once more, ℓ∞ and ℓ2 in turn epoch by epoch",
+    "longer": "Madry ℓ∞ and mix and TRADES ℓ∞ once more, 28 epochs",
 }
 _ON_MNIST: dict = dict(source="mnist-test", n=10_000)
 
@@ -152,6 +170,8 @@ PRESETS = {
     "paper": Preset("paper", 10_000, recipes="paper", about=_ABOUT["paper"], **_ON_MNIST),
     "random-step": _again("random-step", 60),
     "pgd": _again("pgd", 120),
+    "by-epoch": _again("by-epoch", 25),
+    "longer": _again("longer", 300),
 }
 
 # %% ../nbs/14_columns.ipynb #check-names
