@@ -155,20 +155,21 @@ def _estimates(cells) -> dict:  # column -> row -> Estimate
 
 def _points(results, table) -> tuple[dict, dict]:  # curves and short steps
     "What sizes.json and eps.json say of the networks with this sha256, column by column."
-    curves, short, n = {}, {}, 200
+    curves, short = {}, {}
     for column, counts in _read(results, "eps").get("robust", {}).items():
         for size, robust in counts.items():
             for row in _L2:
-                curves.setdefault(column, {}).setdefault(row, {})[float(size)] = Estimate(robust[row], n)
+                curves.setdefault(column, {}).setdefault(row, {})[float(size)] = Estimate(robust[row], 200)
     for column, points in _read(results, "sizes").get("points", {}).items():
         for name, point in points.items():
             if point["network"] != table.get(column):
                 continue
             row, size = name.split("@")
+            estimate = Estimate(point["robust"], point["n"])
             if size == "short steps":
-                short.setdefault(column, {})[row] = Estimate(point["robust"], point["n"])
+                short.setdefault(column, {})[row] = estimate
             else:
-                curves.setdefault(column, {}).setdefault(row, {})[float(size)] = Estimate(point["robust"], n)
+                curves.setdefault(column, {}).setdefault(row, {})[float(size)] = estimate
     return curves, short
 
 
