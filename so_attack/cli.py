@@ -256,7 +256,7 @@ def models():
             table.add_column(head, overflow="fold")
         for name in dict.fromkeys([*rooms.columns.COLUMNS, *rooms.models.model_names()]):
             try:
-                network = rooms.columns.zoo_network(name)
+                network = rooms.models.zoo_network(name)
             except rooms.models.ModelMissing as e:
                 table.add_row(name, "", f"no: {e}", "", style="dim")
                 continue

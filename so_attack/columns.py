@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['DEFENCES', 'COLUMNS', 'ROWS', 'PAPER_TABLE1', 'NOTE', 'FULL', 'OFFICIAL', 'CIFAR10', 'QUICK', 'RECIPES', 'PRESETS',
            'grid_attacks', 'scaled', 'cifar10_attacks', 'Preset', 'check_names', 'preset', 'expected_minutes',
-           'evaluation_data', 'repo_results', 'row_ceilings', 'judged_ceilings', 'Network', 'zoo_network',
-           'trades_network', 'alone', 'train_data', 'network_trainer']
+           'evaluation_data', 'repo_results', 'row_ceilings', 'judged_ceilings', 'alone', 'train_data',
+           'network_trainer']
 
 # %% ../nbs/14_columns.ipynb #columns-imports
 import json
@@ -14,7 +14,7 @@ import math
 import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 import torch
@@ -26,8 +26,7 @@ from .data import cifar10, Data, DataMissing, mnist, mnist5k
 from .twins import low_precision
 from .attacks import PGD, SecondOrder
 from .records import file_sha, fingerprint, images_sha, machine, PROTOCOL, save_tensors, write_text
-from .models import load_model, model_file, model_names, ModelMissing, NETWORKS, read_weights
-from .models import zoo_manifest
+from .models import Network, NETWORKS, read_weights, zoo_manifest, zoo_network
 from .defenses import ATDA, Ensemble, INNER, Madry, Natural, Trades
 from .training import CHECKPOINT, checkpoint_info, new_network, recipe_of, static_networks, train
 from .training import TrainConfig
@@ -146,7 +145,22 @@ def _reading(inner):  # the recipes of `FULL` that have an inner attack to choos
     return {c: (network, replace(d, inner=inner), config) for c, (network, d, config) in chosen.items()}
 
 
+def _by_epoch(column):
+    "A mixed recipe of `FULL` that changes the norm after every epoch of the 55,000 images."
+    network, defence, config = FULL[column]
+    return network, replace(defence, turn=math.ceil(55_000 / config.batch_size)), config
+
+
+def _longer(column):
+    network, defence, config = FULL[column]
+    return network, defence, replace(config, epochs=28)
+
+
 _READINGS = {inner: _reading(inner) for inner in INNER if inner != "step"}
+_READINGS |= {
+    "by-epoch": {"trades-mix": _by_epoch("trades-mix")},
+    "longer": {c: _longer(c) for c in ("madry-linf", "madry-mix", "trades-linf")},
+}
 RECIPES = {"quick": QUICK, "full": FULL, "paper": OFFICIAL, "cifar10": CIFAR10, **_READINGS}
 
 # %% ../nbs/14_columns.ipynb #d5f923d7
@@ -188,6 +202,8 @@ _ABOUT = {
     "cifar10": "Madry and TRADES on CIFAR-10, for a GPU",
     "random-step": "ensemble and ATDA once more, trained on one step from a random start",
     "pgd": "ensemble and ATDA once more, trained on five steps from a random start",
+    "by-epoch": "TRADES mix once more, ℓ∞ and ℓ2 in turn epoch by epoch",
+    "longer": "Madry ℓ∞ and mix and TRADES ℓ∞ once more, 28 epochs",
 }
 _ON_MNIST: dict = dict(source="mnist-test", n=10_000)
 
@@ -216,6 +232,8 @@ PRESETS = {
     ),
     "random-step": _again("random-step", 60),
     "pgd": _again("pgd", 120),
+    "by-epoch": _again("by-epoch", 25),
+    "longer": _again("longer", 300),
 }
 
 # %% ../nbs/14_columns.ipynb #check-names
@@ -324,46 +342,6 @@ def judged_ceilings(
             stored = _stored_ceilings(n) if p.source == "mnist-test" else {}
             bounds[row] = stored.get(str(threat)) or _computed_ceiling(p, n, threat)
     return {row: bound for row, bound in bounds.items() if bound is not None}
-
-# %% ../nbs/14_columns.ipynb #0c4d8358
-@dataclass(frozen=True)
-class Network:
-    "A column's network: which one it is, and how to load it when it is needed."
-
-    name: str  # e.g. "madry-linf"
-    sha256: str  # of its file
-    load: Callable  # (device) -> nn.Module in eval mode
-    about: dict = field(default_factory=dict)  # recipe and minutes of its training
-    note: str = ""  # e.g. that a damaged one was trained again
-    path: Path | None = None  # its file
-
-# %% ../nbs/14_columns.ipynb #18786328
-def zoo_network(
-    column: str,  # a name from `model_names()`
-    seed: int = 0,  # not used: one network is shipped for all seeds
-) -> Network:
-    "A network that is ready; ModelMissing with the reason where it is not."
-    if column not in model_names():
-        missing = "not in the zoo yet"
-        nowhere = "no zoo at hand: work in a checkout of the project"
-        raise ModelMissing(missing if zoo_manifest() else nowhere)
-    try:
-        path = model_file(column, download=column in zoo_manifest())
-    except ModelMissing as e:
-        raise ModelMissing(str(e).removeprefix(f"{column} is ")) from None
-
-    def load(device="cpu"):
-        return load_model(column, device)
-
-    return Network(column, file_sha(path), load, zoo_manifest().get(column, {}), path=path)
-
-# %% ../nbs/14_columns.ipynb #60a8b49c
-def trades_network() -> Network:
-    "The published TRADES network; else the zoo's; ModelMissing where there is none."
-    try:
-        return zoo_network("trades-linf-official")
-    except ModelMissing:
-        return zoo_network("trades-linf")
 
 # %% ../nbs/14_columns.ipynb #waiting
 @contextmanager

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['NETWORKS', 'pool_relu', 'MadryNet', 'SmallCNN', 'NetA', 'NetC', 'NetD', 'ConvNet', 'ResNet2b', 'resnet18',
            'ModelMissing', 'zoo_dir', 'zoo_manifest', 'model_names', 'model_entry', 'model_file', 'read_weights',
-           'load_model']
+           'load_model', 'Network', 'zoo_network', 'trades_network']
 
 # %% ../nbs/10_models.ipynb #ad4eea6f
 import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 import torch
@@ -393,3 +394,43 @@ def load_model(
     if entry.get("scaling"):
         model = with_normalization(model, *entry["scaling"])
     return model.float().eval().to(device)
+
+# %% ../nbs/10_models.ipynb #0c4d8358
+@dataclass(frozen=True)
+class Network:
+    "A column's network: which one it is, and how to load it when it is needed."
+
+    name: str  # e.g. "madry-linf"
+    sha256: str  # of its file
+    load: Callable  # (device) -> nn.Module in eval mode
+    about: dict = field(default_factory=dict)  # recipe and minutes of its training
+    note: str = ""  # e.g. that a damaged one was trained again
+    path: Path | None = None  # its file
+
+# %% ../nbs/10_models.ipynb #18786328
+def zoo_network(
+    column: str,  # a name from `model_names()`
+    seed: int = 0,  # not used: one network is shipped for all seeds
+) -> Network:
+    "A network that is ready; ModelMissing with the reason where it is not."
+    if column not in model_names():
+        missing = "not in the zoo yet"
+        nowhere = "no zoo at hand: work in a checkout of the project"
+        raise ModelMissing(missing if zoo_manifest() else nowhere)
+    try:
+        path = model_file(column, download=column in zoo_manifest())
+    except ModelMissing as e:
+        raise ModelMissing(str(e).removeprefix(f"{column} is ")) from None
+
+    def load(device="cpu"):
+        return load_model(column, device)
+
+    return Network(column, file_sha(path), load, zoo_manifest().get(column, {}), path=path)
+
+# %% ../nbs/10_models.ipynb #60a8b49c
+def trades_network() -> Network:
+    "The published TRADES network; else the zoo's; ModelMissing where there is none."
+    try:
+        return zoo_network("trades-linf-official")
+    except ModelMissing:
+        return zoo_network("trades-linf")
