@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
-from .norms import Threat
-from .classifier import as_classifier, Cast, check_batch, check_labels, check_model, check_size
-from .classifier import classes_of, device_of, eval_mode, logits_of, Normalized, other_precision
-from .classifier import precision
-from .attacks import margin
+from .norms import check_size, Threat
+from .classifier import as_classifier, Cast, check_batch, check_labels, check_model, classes_of
+from .classifier import device_of, eval_mode, logits_of, Normalized, other_precision, precision
+from .curvature import margin
 from .evaluation import Estimate, paired
 from .records import at_a_time, fingerprint, write_text
 from .ceiling import ceiling

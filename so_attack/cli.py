@@ -255,7 +255,7 @@ def models():
             table.add_column(head, overflow="fold")
         for name in dict.fromkeys([*rooms.columns.COLUMNS, *rooms.models.model_names()]):
             try:
-                network = rooms.networks.zoo_network(name)
+                network = rooms.columns.zoo_network(name)
             except rooms.models.ModelMissing as e:
                 table.add_row(name, "", f"no: {e}", "", style="dim")
                 continue
@@ -457,11 +457,11 @@ def bench(
     with polite():
         t, data = rooms.norms.Threat.parse(threat), rooms.data.mnist5k("test")[:n]
         attack = rooms.attacks.PGD(t.norm, t.eps, random_start=False, early_stop=False)
-        found = rooms.bench.bench(rooms.models.load_model(model), attack, data.x, data.y, rounds=rounds)
+        found = rooms.peers.bench(rooms.models.load_model(model), attack, data.x, data.y, rounds=rounds)
         if json:
             print(dumps(found | {"model": model, "data": data.name}, indent=1))
         else:
-            _console().print(rooms.bench.table_rich(found, model, data.name))
+            _console().print(rooms.peers.table_rich(found, model, data.name))
 
 # %% ../nbs/29_cli.ipynb #64becd5e
 def main():

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from .norms import check_eps, gaussian, parse_norm, project, sample_seeds, Threat
 from .classifier import eval_mode
-from .attacks import FGSM, Iterates, ModelPair, PGD, run_restart
+from .twins import ModelPair
+from .attacks import FGSM, Iterates, PGD, run_restart
 
 # %% ../nbs/11_defenses.ipynb #92952683
 SCHEDULES = ("linf", "l2", "mix")

@@ -20,15 +20,13 @@ from tqdm.auto import tqdm
 from . import __version__
 from .data import Data, mnist
 from .classifier import device_of
-from .twins import low_precision
+from .twins import float32_products, low_precision
 from .attacks import attack_from_json
 from .evaluation import Estimate, evaluate, VERDICTS
-from .records import Damaged, fingerprint, float32_products, images_sha, machine, PROTOCOL
-from .records import write_text
+from .records import Damaged, fingerprint, images_sha, machine, PROTOCOL, write_text
 from .models import ModelMissing
-from .columns import check_names, COLUMNS, evaluation_data, FULL, grid_attacks, NOTE, Preset, PRESETS
-from .columns import repo_results, ROWS
-from .networks import alone, Network, network_trainer, zoo_network
+from .columns import alone, check_names, COLUMNS, evaluation_data, FULL, grid_attacks, Network
+from .columns import network_trainer, NOTE, Preset, PRESETS, repo_results, ROWS, zoo_network
 
 # %% ../nbs/16_experiments.ipynb #arithmetic
 def arithmetic(

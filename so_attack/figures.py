@@ -10,15 +10,14 @@ import json
 from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
-from .norms import sample_seeds
+from .norms import check_example, sample_seeds
 from .data import Data
 from .twins import fast_twin
 from .attacks import PGD, SecondOrder
-from .evaluation import check_example, judge
+from .evaluation import judge
 from .records import fingerprint, images_sha, PROTOCOL, save_tensors
 from .models import ModelMissing
-from .columns import evaluation_data, Preset
-from .networks import trades_network, zoo_network
+from .columns import evaluation_data, Preset, trades_network, zoo_network
 from .experiments import arithmetic
 
 # %% ../nbs/18_figures.ipynb #9c599428

@@ -31,11 +31,12 @@ from tqdm.auto import tqdm
 from . import __version__
 from .norms import NORMS, sample_seeds, Threat
 from .classifier import eval_mode, input_gradient, logits_of, out_of_memory, precision, seeded
-from .twins import fast_twins, low_precision, Twins
-from .attacks import margin, PGD, SecondOrder
+from .twins import fast_twins, float32_products, low_precision, Twins
+from .curvature import margin
+from .attacks import PGD, SecondOrder
 from .evaluation import attack_batch, Batch, NoAttack
-from .records import canonical, claim, comparable, fingerprint, float32_products, images_sha, machine
-from .records import model_identity, read_table, read_tensors, write_table, write_tensors, write_text
+from .records import canonical, claim, comparable, fingerprint, images_sha, machine, model_identity
+from .records import read_table, read_tensors, write_table, write_tensors, write_text
 from .peers import peer
 
 # %% ../nbs/23_ledger.ipynb #012eb667

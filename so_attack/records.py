@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['PROTOCOL', 'canonical', 'fingerprint', 'difference', 'Damaged', 'write_whole', 'write_text', 'file_sha', 'table_sha',
            'write_table', 'read_table', 'tensor_sha', 'save_tensors', 'write_tensors', 'read_tensors', 'held',
-           'writable', 'comparable', 'claim', 'at_a_time', 'images_sha', 'model_identity', 'model_sha',
-           'float32_products', 'machine']
+           'writable', 'comparable', 'claim', 'at_a_time', 'images_sha', 'model_identity', 'model_sha', 'machine']
 
 # %% ../nbs/07_records.ipynb #rec-imports
 import dis
@@ -19,7 +18,6 @@ import platform
 import sysconfig
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial, singledispatch
-from operator import attrgetter
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 import numpy as np
@@ -510,36 +508,6 @@ def model_sha(
 ) -> str:  # hexadecimal sha256
     "Hash of everything by which a model can be told from another without asking it."
     return fingerprint(model_identity(model))
-
-# %% ../nbs/07_records.ipynb #rec-arithmetic
-_USUAL = {
-    "cpu": {"mkldnn.matmul": "ieee", "mkldnn.conv": "ieee"},
-    "cuda": {"cuda.matmul": "ieee", "cudnn.conv": "tf32"},
-}
-
-
-def _older(part):
-    "What torch before 2.9 says of a part."
-    if part == "cudnn.conv":
-        return "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"
-    names = {"highest": "ieee", "high": "tf32", "medium": "bf16"}
-    return names[torch.get_float32_matmul_precision()] if part.endswith("matmul") else "ieee"
-
-
-def float32_products(
-    device="cpu",  # only the type counts
-) -> str:  # for example "mkldnn.matmul bf16"; empty where nothing was changed
-    "How products of float32 numbers are rounded, where that is not torch's default."
-    changed = []
-    for part, usual in _USUAL.get(torch.device(device).type, {}).items():
-        try:
-            now = attrgetter(f"{part}.fp32_precision")(torch.backends)
-        except AttributeError:
-            now = _older(part)
-        now = "ieee" if now == "none" else now
-        if now != usual:
-            changed.append(f"{part} {now}")
-    return ", ".join(changed)
 
 # %% ../nbs/07_records.ipynb #74464460
 PROTOCOL = 1  # raised whenever a change of the code changes results

@@ -18,13 +18,13 @@ GRID = """
 import sys
 from dataclasses import replace
 import torch
-from so_attack import experiments, networks, records, training
+from so_attack import columns, experiments, records, training
 from so_attack.columns import RECIPES, grid_attacks, preset
 from so_attack.defenses import Ensemble, Natural
 from so_attack.training import TrainConfig
 torch.set_num_threads(1)
 folder, faster = sys.argv[1:]
-for room in (experiments, networks, records, training):
+for room in (columns, experiments, records, training):
     room.low_precision = lambda device="cpu": getattr(torch, faster)
 brief, ensemble = TrainConfig(epochs=3, batch_size=400), Ensemble("linf", static=("NetD",))
 RECIPES["toy"] = {"natural": ("NetD", Natural(), brief), "ensemble-linf": ("NetD", ensemble, brief)}
