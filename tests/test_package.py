@@ -461,6 +461,11 @@ def test_readme_compares_on_the_same_images(places):
         assert max(abs(float(a) - b) for a, b in zip(numbers, mean)) < 0.4, (column, mean)
 
 
+def test_readme_counts_the_claims():
+    rows = json.loads((repo_results() / "verdicts.json").read_text(encoding="utf8"))
+    assert f"Each of the {len(rows)} statements of the paper" in README
+
+
 def test_zoo_says_why_eps_l2():
     "The paper does not say at which ε2 it trained. Ours is by experiment; its numbers stand in the notebook."
     outputs = [o for c in notebook_cells(ROOT / "nbs" / "12_training.ipynb") for o in c.get("outputs", [])]
