@@ -35,7 +35,7 @@ LONG = [
     "tests/test_cli.py",
     "nbs/12_training.ipynb",
     "nbs/41_audit_it.ipynb",
-    "nbs/27_audit.ipynb",
+    "nbs/28_audit.ipynb",
     "nbs/04_curvature.ipynb",
     "nbs/43_norm.ipynb",
 ]

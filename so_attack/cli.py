@@ -354,7 +354,7 @@ _PLAN = ("union_only", "budget", "batch_size", "timeout", "seed")  # options tha
 
 
 def _check_asked(asked, plan):
-    rooms.ledger.Plan(tuple(asked.threat), others=tuple(asked.others), **plan)
+    rooms.admission.Plan(tuple(asked.threat), others=tuple(asked.others), **plan)
     if asked.n < 0:
         raise ValueError(f"--n must not be negative, not {asked.n}.")
     if asked.fail_under is not None and not 0 <= asked.fail_under <= 100:

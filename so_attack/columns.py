@@ -333,7 +333,7 @@ def alone(
         lock.release()
 
 # %% ../nbs/14_columns.ipynb #7b2d7d5d
-_WEIGHTS, _ABOUT = "network.safetensors", "network.json"
+_WEIGHTS, _FACTS = "network.safetensors", "network.json"
 
 
 def _check_checkpoint(path) -> str:
@@ -350,7 +350,7 @@ def _check_checkpoint(path) -> str:
 
 def _finished(folder) -> tuple[dict | None, str]:
     "What is known about a finished network, or None; and a note where something damaged was removed."
-    weights, note = folder / _WEIGHTS, folder / _ABOUT
+    weights, note = folder / _WEIGHTS, folder / _FACTS
     try:
         if not note.exists():
             return None, _check_checkpoint(folder / CHECKPOINT)
@@ -370,7 +370,7 @@ def _finish(folder, model, about) -> dict:
     save_tensors(folder / _WEIGHTS, weights)
     about = about | {"sha256": file_sha(folder / _WEIGHTS)}
     body = {"about": about, "sha256": fingerprint(about)}
-    write_text(folder / _ABOUT, json.dumps(body, indent=1) + "\n")
+    write_text(folder / _FACTS, json.dumps(body, indent=1) + "\n")
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return about
 
