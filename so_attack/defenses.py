@@ -8,7 +8,7 @@ __all__ = ['SCHEDULES', 'INNER', 'norm_of_batch', 'parse_schedule', 'Defence', '
 
 # %% ../nbs/11_defenses.ipynb #4041520f
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -25,9 +25,10 @@ SCHEDULES = ("linf", "l2", "mix")
 def norm_of_batch(
     schedule: str,  # "linf", "l2" or "mix"
     batch: int,  # number of the batch since training began
+    turn: int = 1,  # batches in one norm before it is the other's turn; only "mix" has turns
 ) -> str:  # "linf" or "l2"
-    "The norm in which this batch is attacked."
-    return ("linf", "l2")[batch % 2] if schedule == "mix" else schedule
+    "The norm in which this batch is attacked; a mixed schedule begins in ℓ∞."
+    return ("linf", "l2")[batch // turn % 2] if schedule == "mix" else schedule
 
 
 def parse_schedule(
@@ -64,11 +65,14 @@ class Defence(_Stateless):
     norm: str = "linf"  # "linf", "l2" or "mix"
     eps_linf: float = 0.3  # radius of ℓ∞ attacks
     eps_l2: float = 2.0  # radius of ℓ2 attacks
+    turn: int = field(default=1, kw_only=True)  # "mix": batches in one norm before the other's turn
 
     def __post_init__(self):
         object.__setattr__(self, "norm", parse_schedule(self.norm))
         for eps in (self.eps_linf, self.eps_l2):
             check_eps(eps)
+        if self.turn < 1:
+            raise ValueError(f"turn must be at least 1 batch, not {self.turn}.")
 
     @property
     def name(self) -> str:
@@ -81,7 +85,7 @@ class Defence(_Stateless):
         scale: float = 1.0,  # share of eps to use, in [0,1]
     ) -> Threat:
         "What this batch is attacked with: the schedule's norm, and the radius in it times `scale`."
-        norm = norm_of_batch(self.norm, batch)
+        norm = norm_of_batch(self.norm, batch, self.turn)
         return Threat(norm, scale * (self.eps_l2 if norm == "l2" else self.eps_linf))
 
     def loss(

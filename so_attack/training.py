@@ -247,10 +247,13 @@ class TrainResult:
         return sum(h["cpu_seconds"] for h in self.history) / 60
 
 
+_UNNAMED = {"inner": "step", "turn": 1}  # choices that older recipes do not name
+
+
 def _choices(defence) -> dict:
-    "Its fields; the inner attack only where it is not the published one: older recipes do not name it."
+    "Its fields; those of `_UNNAMED` only where they are chosen otherwise."
     fields = asdict(defence)
-    return {k: v for k, v in fields.items() if (k, v) != ("inner", "step")}
+    return {k: v for k, v in fields.items() if k not in _UNNAMED or v != _UNNAMED[k]}
 
 
 def recipe_of(
