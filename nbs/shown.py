@@ -56,7 +56,7 @@ def colored_table(rows):
     "Rows (dicts with a `verdict`) as an HTML table, the verdict on its colour."
     from IPython.display import HTML
 
-    style = "text-align:left;vertical-align:top;padding:3px 8px"
+    style = "text-align:left"
     lines = ["".join(f'<th style="{style}">{escape(head)}</th>' for head in rows[0])]
     for row in rows:
         cells = []
