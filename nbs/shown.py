@@ -2,6 +2,7 @@
 
 import io
 import json
+from html import escape
 from so_attack.columns import repo_results
 
 
@@ -40,3 +41,27 @@ def shade_intervals(ax, x, estimates, color, alpha=0.2):
     ax.fill_between(
         x, [100 * e.low for e in estimates], [100 * e.high for e in estimates], alpha=alpha, color=color
     )
+
+
+VERDICT_COLORS = {  # light enough for black letters, and apart for the colour-blind
+    "holds": "#a6cee3",
+    "in part": "#ffe699",
+    "fails": "#f4a582",
+    "cannot be said": "#dddddd",
+    "not run": "#ffffff",
+}
+
+
+def colored_table(rows):
+    "Rows (dicts with a `verdict`) as an HTML table, the verdict on its colour."
+    from IPython.display import HTML
+
+    style = "text-align:left"
+    lines = ["".join(f'<th style="{style}">{escape(head)}</th>' for head in rows[0])]
+    for row in rows:
+        cells = []
+        for head, text in row.items():
+            color = f";background:{VERDICT_COLORS[text]};color:#111" if head == "verdict" else ""
+            cells.append(f'<td style="{style}{color}">{escape(text)}</td>')
+        lines.append("".join(cells))
+    return HTML(f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>")

@@ -469,14 +469,6 @@ def _first_images(x, y, plan):
         check_size(threat, few)
     return few, y[: len(few)]
 
-
-def _in_its_precision(model, x):
-    "As a plain classifier; where the images could be of the model's own precision, they have to be."
-    new = as_classifier(model, x)
-    if new is not model and isinstance(new, Cast) and new.dtype in (torch.float32, torch.float64):
-        raise ValueError(other_precision(new.dtype, x.dtype))
-    return new
-
 # %% ../nbs/22_admission.ipynb #admit-code
 def saturation_margin(
     model: nn.Module,  # its precision counts
@@ -506,7 +498,9 @@ def admit(
     few, labels = _first_images(x, y, plan)
     device = device_of(model, x.device if isinstance(x, Tensor) else "cpu")
     few, labels = few.to(device), labels.to(device)
-    model = _in_its_precision(model, few[:2])
+    given, model = model, as_classifier(model, few[:2])
+    if model is not given and isinstance(model, Cast) and model.dtype in (torch.float32, torch.float64):
+        raise ValueError(other_precision(model.dtype, few.dtype))  # the images could be of its precision
     with eval_mode(model):
         classes = classes_of(model, few[:2])
     step = at_a_time(x)

@@ -191,11 +191,12 @@ def _reproduce(p, folder, seeds, device, fresh):
 @app.command()
 @_explained(
     preset="zoo: the shipped networks, no training. quick: train on 4,000 images first. "
-    "full: train on 55,000, hours. paper: the official recipes, for a GPU.",
+    "full: train on 55,000, hours. paper: the official recipes, for a GPU. "
+    "cifar10: train on CIFAR-10, for a GPU.",
     columns="Networks, separated by commas. Default: all.",
     seeds="Seeds, separated by commas.",
     n="Number of images. Default: the preset's.",
-    eps_l2="Radius of the l2 attacks; the paper's is 4.",
+    eps_l2="Radius of the l2 attacks; the paper's is 4 (on CIFAR-10 0.5 is usual).",
     out="Folder for results. Default: runs/PRESET.",
     device="auto, cpu, cuda, ...",
     fresh="Compute again what is stored.",
@@ -255,12 +256,12 @@ def models():
             table.add_column(head, overflow="fold")
         for name in dict.fromkeys([*rooms.columns.COLUMNS, *rooms.models.model_names()]):
             try:
-                network = rooms.columns.zoo_network(name)
+                network = rooms.models.zoo_network(name)
             except rooms.models.ModelMissing as e:
                 table.add_row(name, "", f"no: {e}", "", style="dim")
                 continue
-            about = rooms.models.zoo_manifest().get(name, {})
-            table.add_row(name, about.get("network", "SmallCNN"), "yes", network.sha256[:12])
+            kind = rooms.models.model_entry(name)["network"]
+            table.add_row(name, kind, "yes", network.sha256[:12])
         _console(80).print(table)
 
 # %% ../nbs/29_cli.ipynb #wanted

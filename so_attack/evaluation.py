@@ -10,7 +10,7 @@ __all__ = ['VERDICTS', 'wilson', 'Estimate', 'Seen', 'judge', 'search', 'NoAttac
 import hashlib
 import warnings
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 from numbers import Integral
@@ -127,13 +127,16 @@ def search(
     with torch.no_grad():
         clean, clean_twin = (logits_of(m, x, rows) for m in (model, twin))
         z, z_twin = (logits_of(m, found.x_adv, rows) for m in (model, twin))
-    again = (clean_twin.argmax(1) != clean.argmax(1)) | ~found.finite
+    another_classifier = clean_twin.argmax(1) != clean.argmax(1)
+    again = another_classifier | ~found.finite
     if getattr(attack, "early_stop", False):
+        # the search may have stopped for the twin: fooled by more than rounding explains, unlike the model
         clearly = 0.1 * margin(clean, y).abs() if ours else 0
-        again |= (z.argmax(1) == y) & (z_twin.argmax(1) != y) & (margin(z_twin, y) >= clearly)
+        fools_twin = (z_twin.argmax(1) != y) & (margin(z_twin, y) >= clearly)
+        again |= fools_twin & (z.argmax(1) == y)
     if again.any():
         second = _run_attack(attack, model, x[again], y[again], seeds[again], rows)
-        found = AttackResult(*(old.clone() for old in found))
+        found = AttackResult(*(old.clone() for old in found))  # what the twin led to counts no more
         found.x_adv[again], found.finite[again] = second.x_adv.to(found.x_adv), second.finite
         found.gradients[again] += second.gradients
     return found, ~again
@@ -170,6 +173,14 @@ class Batch:
     y: Tensor  # (B,) int64 labels
     seeds: Tensor  # (B,) int64, each image's own
     rows: int | None = None  # most images in one pass; None: all
+    sha: str = ""  # hash of the model, where rows of a table say to which model they belong
+
+    def take(
+        self,
+        keep,  # (B,) bool, or a slice
+    ) -> "Batch":
+        "The same batch with some of its images."
+        return replace(self, **{k: getattr(self, k)[keep] for k in ("index", "x", "y", "seeds")})
 
     def searched(
         self,
@@ -192,6 +203,13 @@ class Judged(NamedTuple):
 VERDICTS = ("robust", "fooled", "invalid")
 
 
+def _verdict(finite, right):
+    "An image that met a number that is not finite proves nothing, whatever the prediction."
+    if not finite:
+        return "invalid"
+    return "robust" if right else "fooled"
+
+
 def attack_batch(
     batch: Batch,  # images, model and copies
     name: str,  # of the attack
@@ -205,11 +223,11 @@ def attack_batch(
         x_adv, outside = bring_back(x_adv, batch.x, attack)
     far = check_example(x_adv, batch.x, attack, name, int(batch.index[0]))
     seen = judge(batch.model, x_adv, batch.y, not isinstance(attack, NoAttack), batch.rows)
-    answers = torch.where(seen.prediction == batch.y, 0, 1).where(seen.finite & found.finite, 2)
+    finite, right = seen.finite & found.finite, seen.prediction == batch.y
     columns = {
         "sample": batch.index,
         "attack": [name] * len(batch.y),
-        "verdict": [VERDICTS[v] for v in answers.tolist()],
+        "verdict": list(map(_verdict, finite.tolist(), right.tolist())),
         "label": batch.y,
         "prediction": seen.prediction,
         "margin": seen.margin.double(),

@@ -24,9 +24,9 @@ from .twins import float32_products, low_precision
 from .attacks import attack_from_json
 from .evaluation import Estimate, evaluate, VERDICTS
 from .records import Damaged, fingerprint, images_sha, machine, PROTOCOL, write_text
-from .models import ModelMissing
-from .columns import alone, check_names, COLUMNS, evaluation_data, FULL, grid_attacks, Network
-from .columns import network_trainer, NOTE, Preset, PRESETS, repo_results, ROWS, zoo_network
+from .models import ModelMissing, Network, zoo_network
+from .columns import alone, check_names, COLUMNS, evaluation_data, FULL, grid_attacks
+from .columns import network_trainer, NOTE, Preset, PRESETS, repo_results, ROWS
 
 # %% ../nbs/15_experiments.ipynb #arithmetic
 def arithmetic(
@@ -387,7 +387,7 @@ def read_run(
         remedy = "run `so-attack reproduce` again, finished cells are kept"
         raise ValueError(f"{path} is damaged: {remedy}.") from None
     if eps_l2 is not None:
-        p = replace(p, attacks=grid_attacks(eps_l2))
+        p = p.at(eps_l2)
     places = {}
     for cell in _Wanted(_attacks_json(p), s["data"], _arithmetic_of(p, s)).cells(out).values():
         places.setdefault((cell.column, cell.row, cell.seed), []).append(cell)

@@ -16,8 +16,8 @@ from .twins import fast_twin
 from .attacks import PGD, SecondOrder
 from .evaluation import judge
 from .records import fingerprint, images_sha, PROTOCOL, save_tensors
-from .models import ModelMissing
-from .columns import evaluation_data, Preset, trades_network, zoo_network
+from .models import ModelMissing, trades_network, zoo_network
+from .columns import evaluation_data, Preset
 from .experiments import arithmetic
 
 # %% ../nbs/17_figures.ipynb #9c599428

@@ -19,11 +19,12 @@ from tqdm.auto import tqdm
 from . import __version__
 from .norms import sample_seeds
 from .classifier import eval_mode, precision
-from .twins import fast_twins, float32_products, low_precision
+from .twins import fast_twins, float32_products, low_precision, Twins
+from .evaluation import Batch
 from .records import claim, comparable, fingerprint, images_sha, machine, model_identity, read_table
 from .records import write_table, write_text
 from .admission import Case
-from .ledger import eps_grid, extra_rows, fill_ledger, first_few, Job
+from .ledger import eps_grid, extra_rows, fill_ledger, first_few
 
 # %% ../nbs/24_recording.ipynb #record-values
 @dataclass(frozen=True, eq=False)
@@ -69,22 +70,22 @@ def _facts(identity, classes, about) -> dict:
     }
 
 # %% ../nbs/24_recording.ipynb #jobs-code
-def _jobs(case, identity):
-    "A function (first, end) -> Job, and the copy of the model on which attacks with noise search."
+def _batches(case, identity):
+    "A function (first, end) -> Batch, and the copies of the model to search on."
     model, y, device, rows = case.model, case.y, case.device, case.plan.batch_size
     seeds = sample_seeds(len(y), torch.Generator().manual_seed(case.plan.seed))
-    noisy = quiet = model
+    twins, sha = Twins(model, model), identity["model"]["sha256"]
     if case.plan.fast:
         search_dtype = getattr(torch, identity["arithmetic"]["search"])
-        noisy, quiet = fast_twins(model, case.x[:256].to(device), search_dtype, rows=rows)
+        twins = fast_twins(model, case.x[:256].to(device), search_dtype, rows=rows)
 
-    def jobs(first, end):
+    def batches(first, end):
         end = min(end, len(y))
         index = torch.arange(first, end, device=device)
         x, labels, own = (t[first:end].to(device) for t in (case.x, y, seeds))
-        return Job(model, noisy, identity["model"]["sha256"], index, x, labels, own, quiet, rows)
+        return Batch(model, twins, index, x, labels, own, rows, sha)
 
-    return jobs, noisy
+    return batches, twins
 
 # %% ../nbs/24_recording.ipynb #clock-code
 def _now() -> tuple[float, float]:  # seconds on the clock, seconds of the processors
@@ -117,9 +118,10 @@ def _mended_note(dropped):
 
 def _notes(case, twin, ledger):
     where = "All searching was done on the model itself."
-    if twin is not case.model:
+    attacked = ledger[(ledger.attack == "so") & (ledger.gradients > 0)]
+    if twin is not case.model and len(attacked):
         kind = str(twin.dtype).partition(".")[2]
-        share = 100 * ledger.fast[ledger.attack == "so"].mean()
+        share = 100 * attacked.fast.mean()
         where = f"The second-order attack searched on a faster copy ({kind}) for {share:.0f} % of its images."
     spent, m = int(ledger.gradients.sum()), first_few(ledger["sample"].nunique())
     notes = [
@@ -134,12 +136,12 @@ def _notes(case, twin, ledger):
     return notes
 
 # %% ../nbs/24_recording.ipynb #record-code
-def _stored_extras(job, plan, ledger, out, tick, key):
+def _stored_extras(batch, plan, ledger, out, tick, key):
     "The extra rows: read where they are there, else made and written."
-    path, belongs = out / "curves.parquet", {"key": key, "images": len(job.y)}
+    path, belongs = out / "curves.parquet", {"key": key, "images": len(batch.y)}
     more, about = read_table(path)
     if about != belongs:
-        more = extra_rows(job, plan, ledger, out, tick, key)
+        more = extra_rows(batch, plan, ledger, out, tick, key)
         write_table(path, more, belongs)
     return more
 
@@ -154,7 +156,7 @@ def record(
     "Attack all images, and write down what became of them; ValueError where the folder is another audit's."
     n, plan, about, began = len(case.x), case.plan, about or {}, began or _now()
     with eval_mode(case.model), claim(out, _identity(case, about)) as (identity, mended):
-        jobs, twin = _jobs(case, identity)
+        batches, twins = _batches(case, identity)
         key, spent = fingerprint(comparable(identity)), _clock(out / "spent.json", began)
         steps = n + len(eps_grid(plan, case.x.shape[1:])) + len(plan.threats)
         with tqdm(total=steps, desc="audit", disable=None if progress else True, leave=False) as bar:
@@ -163,10 +165,10 @@ def record(
                 bar.update(done)
                 spent()
 
-            ledger, dropped = fill_ledger(jobs, n, plan, out, tick, key, mended)
+            ledger, dropped = fill_ledger(batches, n, plan, out, tick, key, mended)
             write_text(out / "audit.json", json.dumps(identity, indent=1, ensure_ascii=False) + "\n")
-            more = _stored_extras(jobs(0, first_few(n)), plan, ledger, out, tick, key)
+            more = _stored_extras(batches(0, first_few(n)), plan, ledger, out, tick, key)
         shutil.rmtree(out / "parts", ignore_errors=True)
     facts = _facts(identity, case.classes, about)
-    notes = (*facts["sources"], *[_mended_note(dropped)] * mended, *_notes(case, twin, ledger))
+    notes = (*facts["sources"], *[_mended_note(dropped)] * mended, *_notes(case, twins.noisy, ledger))
     return Record(ledger, more, identity, facts, notes, spent)

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from so_attack import cli
 from so_attack.cli import app
 from so_attack.columns import ROWS
-from so_attack.columns import zoo_network
+from so_attack.models import zoo_network
 from so_attack.models import ModelMissing
 
 ROOT = Path(__file__).parent.parent
