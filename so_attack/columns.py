@@ -11,7 +11,6 @@ __all__ = ['DEFENCES', 'COLUMNS', 'ROWS', 'PAPER_TABLE1', 'NOTE', 'FULL', 'OFFIC
 # %% ../nbs/14_columns.ipynb #columns-imports
 import json
 import math
-import math
 import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -233,8 +232,6 @@ PRESETS = {
     ),
     "random-step": _again("random-step", 60),
     "pgd": _again("pgd", 120),
-    "by-epoch": _again("by-epoch", 25),
-    "longer": _again("longer", 300),
     "by-epoch": _again("by-epoch", 25),
     "longer": _again("longer", 300),
 }
