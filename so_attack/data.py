@@ -185,5 +185,5 @@ def cifar10(
         except Exception as e:
             raise _no_cifar10(e) from None
         pixels, labels = ds.data, ds.targets
-    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255)
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float().div(255)
     return Data(name, x, torch.as_tensor(labels, dtype=torch.int64))

@@ -8,7 +8,7 @@ __all__ = ['SCHEDULES', 'INNER', 'norm_of_batch', 'parse_schedule', 'Defence', '
 
 # %% ../nbs/11_defenses.ipynb #4041520f
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, KW_ONLY
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -65,7 +65,8 @@ class Defence(_Stateless):
     norm: str = "linf"  # "linf", "l2" or "mix"
     eps_linf: float = 0.3  # radius of ℓ∞ attacks
     eps_l2: float = 2.0  # radius of ℓ2 attacks
-    turn: int = field(default=1, kw_only=True)  # "mix": batches in one norm before the other's turn
+    _: KW_ONLY
+    turn: int = 1  # "mix": batches in one norm before the other's turn
 
     def __post_init__(self):
         object.__setattr__(self, "norm", parse_schedule(self.norm))
