@@ -290,6 +290,21 @@ def test_long_tests_are_there():
 # ---- README and the other pages of the root ----
 
 
+def test_readme_counts_are_those_of_the_results():
+    ours = Counter(w.word for w in words(stored_evidence()).values())
+    said = r"(\d+) are reproduced .*?, (\d+) are explained by a stored experiment, and (\d+) are open"
+    numbers = re.search(said, README)
+    assert tuple(map(int, numbers.groups())) == (ours["reproduced"], ours["explained"], ours["open"])
+    verdicts = json.loads((repo_results() / "verdicts.json").read_text(encoding="utf8"))
+    ours = Counter(row["verdict"] for row in verdicts)
+    said = (
+        r"Of the (\d+) statements .*?, (\d+) hold, (\d+) hold in part, (\d+) fail, and one cannot be judged"
+    )
+    numbers = tuple(map(int, re.search(said, README).groups()))
+    assert numbers == (len(verdicts), ours["holds"], ours["in part"], ours["fails"])
+    assert ours["cannot be said"] == 1
+
+
 def test_readme_links_lead_somewhere():
     links = re.findall(r"\]\((?![a-z]+:|#)([^)\s#]+)", README)
     assert links and not [link for link in links if not (ROOT / link).exists()]
