@@ -34,10 +34,10 @@ LONG = [
     "nbs/05_attacks.ipynb",
     "tests/test_cli.py",
     "nbs/12_training.ipynb",
-    "nbs/41_audit_it.ipynb",
-    "nbs/28_audit.ipynb",
+    "nbs/61_audit_it.ipynb",
+    "nbs/36_audit.ipynb",
     "nbs/04_curvature.ipynb",
-    "nbs/43_norm.ipynb",
+    "nbs/63_norm.ipynb",
 ]
 
 

@@ -39,7 +39,15 @@ THEME = ROOT / ".ci" / "theme"
 FONT = Path(find_spec("ziamath").origin).parent / "fonts" / "STIXTwoMath-Regular.ttf"
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")  # what a terminal takes for colours
 # by the first digit of a notebook's number
-WINGS = {"0": "The attack", "1": "The paper", "2": "The audit", "3": "The results", "4": "Tutorials"}
+WINGS = {
+    "0": "The attack",
+    "1": "The paper",
+    "2": "Models and data",
+    "3": "The audit",
+    "4": "The results",
+    "5": "Three norms",
+    "6": "Tutorials",
+}
 EXPORTS = {"export", "exports", "exporti"}
 settings = ConfigParser()
 settings.read(ROOT / "settings.ini", encoding="utf8")

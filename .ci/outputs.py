@@ -1,7 +1,7 @@
 """Run notebooks from top to bottom and store their outputs.
 
 python .ci/outputs.py nbs/00_norms.ipynb                  all but the cells marked `#| slow` or `#| long`
-python .ci/outputs.py nbs/32_pictures.ipynb --flags slow   the slow cells run too
+python .ci/outputs.py nbs/42_pictures.ipynb --flags slow   the slow cells run too
 
 Cells that do not run keep the outputs that they have.
 """
