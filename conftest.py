@@ -31,7 +31,7 @@ def pytest_collect_file(file_path, parent):
 LONG = [
     "tests/test_paper.py",
     "tests/test_audit.py",
-    "nbs/05_attacks.ipynb",
+    "nbs/06_attacks.ipynb",
     "tests/test_cli.py",
     "nbs/12_training.ipynb",
     "nbs/61_audit_it.ipynb",
