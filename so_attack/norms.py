@@ -209,9 +209,12 @@ class Norm:
 
 # %% ../nbs/00_norms.ipynb #nearest-code
 def _nearest_l1(x_adv, x, eps):
-    δ = flat(x_adv - x)
-    cap = torch.where(δ > 0, 1 - flat(x), flat(x))
-    return _capped(δ.abs(), cap, eps).mul_(δ.sign()).add_(flat(x)).clamp_(0, 1).view_as(x)
+    x, δ = flat(x), flat(x_adv - x)
+    cap = torch.where(δ > 0, 1 - x, x)
+    kept = _capped(δ.abs(), cap, eps)
+    there = (x + kept * δ.sign()).clamp(0, 1)
+    there = torch.where((there - x).abs() > kept, there.nextafter(x), there)
+    return there.view_as(x_adv)
 
 
 _LINF = Norm("linf", "ℓ∞", "l1", _length_linf, _shrink_linf, _steepest_linf, _fill_linf)
