@@ -74,17 +74,21 @@ def _shrink_l2(δ, eps):
 
 def _capped(a, cap, eps):
     "min(max(a − λ, 0), cap) in each row (B, D), with the λ ≥ 0 for which a row adds up to eps at most."
-    bends = torch.cat([a, a - cap], 1).double().clamp_min(0)
-    bends, order = bends.sort(1, descending=True)
-    one = torch.where(order < a.shape[1], 1.0, -1.0).double()
-    slope, weighted = one.cumsum(1), (one * bends).cumsum(1)
-    total = weighted - slope * bends  # of the row, where λ is this bend: rises from left to right
-    piece = (total < eps).sum(1, keepdim=True).sub(1).clamp_min(0)  # the last bend with too little
-    λ = (weighted.gather(1, piece) - eps) / slope.gather(1, piece).clamp_min(1.0)
-    λ = torch.where(total[:, -1:] > eps, λ, 0.0).to(a.dtype)
-    kept = (a - λ).clamp_min(0).minimum(cap)
+    low, high = torch.zeros_like(a[:, :1]), a.amax(1, keepdim=True)
+    λ = low
+    for k in range(90):
+        left = (a - λ).clamp_min(0)
+        kept = left.minimum(cap)
+        over = kept.sum(1, keepdim=True) - eps
+        done = (over.abs() <= 1e-6 * eps) | ((over <= 0) & (λ == 0))
+        if done.all():
+            break
+        low, high = torch.where(over > 0, λ, low), torch.where(over > 0, high, λ)
+        newton = λ + over / ((left > 0) & (left < cap)).sum(1, keepdim=True)
+        inside = (newton > low) & (newton < high) & (k % 3 < 2)
+        λ = torch.where(done, λ, torch.where(inside, newton, (low + high) / 2))
     spent = kept.sum(1, keepdim=True).clamp_min(torch.finfo(a.dtype).tiny)
-    return kept * (eps / spent).clamp_max(1.0)  # where λ was rounded: steps of 1e30 count as well
+    return kept * (eps / spent).clamp_max(1.0)
 
 
 def _shrink_l1(δ, eps):
