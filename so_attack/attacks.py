@@ -8,7 +8,7 @@ __all__ = ['AttackResult', 'Iterates', 'run_restart', 'Wave', 'waves', 'Attack',
 # %% ../nbs/06_attacks.ipynb #a8f5a20d
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, fields
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 from .norms import check_size, NORMS, parse_norm, project, random_in_ball, seeds_for, steepest
-from .norms import Threat
+from .norms import step_from, Threat
 from .classifier import check_batch, check_labels, eval_mode, sound
 from .twins import flush_denormals, ModelPair
 from .curvature import at_step, check_schedule, LOSSES, margin, mean_gradient, Noise, reached
@@ -100,7 +100,7 @@ def _gradient(attack, models, r, loss, t):
 def _move(attack, r, t):
     "The next iterates: step t along the direction, and back."
     length = at_step(attack.step, t, attack.steps)
-    there = torch.add(r.x_t, steepest(r.direction, attack.norm), alpha=length)
+    there = step_from(r.x_t, r.direction, length, attack.norm)
     if attack.clip_last:
         return NORMS[attack.norm].shrink(there - r.x, attack.eps).add_(r.x)
     return project(there, r.x, attack.eps, attack.norm)
@@ -246,7 +246,7 @@ def _run_waves(attack, models, images, clean_logits, trace) -> AttackResult:
 class Attack:
     "A ball, and the hooks in which attacks differ: by default no noise, and no survivor is given up."
 
-    norm: str  # "linf" or "l2"
+    norm: str  # "linf", "l2" or "l1"
     eps: float  # radius of the ball, in pixel values of [0,1]
     samples = 1  # gradients per step
 
@@ -307,11 +307,32 @@ def _tuple_from_list(a, name):  # JSON writes a pair as a list
         object.__setattr__(a, name, tuple(getattr(a, name)))
 
 # %% ../nbs/06_attacks.ipynb #published-code
+class _Habits(NamedTuple):
+    "The settings that differ from norm to norm."
+
+    paper_step: float | None  # length of the published steps; None: 2.5·eps/40
+    paper_sigma: float  # published noise, in pixels
+    clip_last: bool  # published
+    step: tuple | None  # of the second-order attack: first and last step, in eps; None: eps/5
+    sigma: Callable | None  # (eps, D) -> its widest noise, for images of D pixel values; None: not known
+
+
+_HABITS = {
+    "linf": _Habits(0.01, 0.1, False, (2, 0.03), lambda eps, D: eps / 3),
+    "l2": _Habits(None, 0.15, True, None, lambda eps, D: 5 * eps / math.sqrt(D)),
+    "l1": _Habits(None, 0.15, False, (0.5, 0.02), lambda eps, D: 2.7 * math.sqrt(eps / D)),
+}
+
+
+def _habits(norm):  # of a norm that somebody has added: those of ℓ2, without the noise
+    return _HABITS.get(norm, _HABITS["l2"]._replace(sigma=None))
+
+
 def _published(norm, eps) -> dict:
     threat = Threat(norm, eps)
-    linf = threat.norm == "linf"
-    step_size = 0.01 if linf else 2.5 * threat.eps / 40
-    return dict(steps=40, step_size=step_size, random_start=False, early_stop=False, clip_last=not linf)
+    row = _habits(threat.norm)
+    step_size = 2.5 * threat.eps / 40 if row.paper_step is None else row.paper_step
+    return dict(steps=40, step_size=step_size, random_start=False, early_stop=False, clip_last=row.clip_last)
 
 # %% ../nbs/06_attacks.ipynb #de403af1
 @dataclass(frozen=True)
@@ -355,7 +376,9 @@ class PGD(Attack):
 
     @classmethod
     def paper(cls, norm: str, eps: float) -> "PGD":
-        "The published settings: 40 steps from x, last iterate scored."
+        """The published settings: 40 steps from x, last iterate scored.
+
+        The paper has no ℓ1. Ours there: steps of 2.5·eps/40, projected onto ball and box at every step."""
         return cls(norm, eps, **_published(norm, eps))
 
     @property
@@ -438,9 +461,6 @@ class FGSM(PGD):
     random_start: bool = False  # first restart from a random point of the ball; otherwise from x
 
 # %% ../nbs/06_attacks.ipynb #e263a655
-_SIGMA = {"l2": 0.15, "linf": 0.1}  # published
-
-
 @dataclass(frozen=True)
 class SecondOrder(PGD):
     "The second-order attack (Li et al. 2019; paper, Eq. (4)); by default one sample a step, graduated noise."
@@ -462,7 +482,7 @@ class SecondOrder(PGD):
         _tuple_from_list(self, "sigma")
         if self.sigma is not None:
             check_schedule("sigma", self.sigma)
-        elif self.norm not in _SIGMA:
+        elif _habits(self.norm).sigma is None:
             raise ValueError(
                 f"how wide the noise should be is not known for the norm {self.norm!r}: "
                 "pass sigma, for example sigma=(0.1, 0.01)."
@@ -470,18 +490,23 @@ class SecondOrder(PGD):
 
     @classmethod
     def paper(cls, norm: str, eps: float) -> "SecondOrder":
-        "The published settings: 20 samples, σ = 0.15 (ℓ2) or 0.1 (ℓ∞), 40 steps from x, last iterate scored."
+        """The published settings: 20 samples, σ = 0.15 (ℓ2) or 0.1 (ℓ∞), 40 steps from x, last iterate scored.
+
+        The paper has no ℓ1. Ours there: steps and noise as in ℓ2, projected onto ball and box at every step."""
         how = _published(norm, eps) | dict(restarts=1, targets=False, refine=False, loss="ce")
-        return cls(norm, eps, samples=20, sigma=_SIGMA[parse_norm(norm)], **how)
+        return cls(norm, eps, samples=20, sigma=_habits(parse_norm(norm)).paper_sigma, **how)
 
     @property
     def step(self) -> float | tuple:
-        "`step_size`; or eps/5 in ℓ2, more for fewer than ten steps, and from 2·eps down to 3 % of eps in ℓ∞."
+        """`step_size`; or eps/5 in ℓ2, more for fewer than ten steps.
+
+        In ℓ∞ from 2·eps down to 3 % of eps, in ℓ1 from eps/2 down to 2 % of eps."""
         if self.step_size is not None:
             return self.step_size
-        if self.norm == "linf":
-            return 2 * self.eps, 0.03 * self.eps
-        return self.eps * max(0.2, min(1.0, 2 / self.steps))
+        ends = _habits(self.norm).step
+        if ends is None:
+            return self.eps * max(0.2, min(1.0, 2 / self.steps))
+        return ends[0] * self.eps, ends[1] * self.eps
 
     @property
     def noisy(self) -> bool:
@@ -489,10 +514,10 @@ class SecondOrder(PGD):
         return self.sigma not in (0, (0, 0))
 
     def sigma_at(self, t: int, x: Tensor) -> float:
-        "As `sigma` says; or from eps/3 (ℓ∞) or 5·eps/√D (ℓ2, D pixel values) down to a tenth."
+        "As `sigma` says; or from eps/3 (ℓ∞), 5·eps/√D (ℓ2) or 2.7·√(eps/D) (ℓ1, D pixels) down to a tenth."
         sigma = self.sigma
         if sigma is None:
-            widest = self.eps / 3 if self.norm == "linf" else 5 * self.eps / math.sqrt(x[0].numel())
+            widest = _habits(self.norm).sigma(self.eps, x[0].numel())
             sigma = widest, widest / 10
         return at_step(sigma, t, self.steps)
 
