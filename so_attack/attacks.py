@@ -378,7 +378,7 @@ class PGD(Attack):
     def paper(cls, norm: str, eps: float) -> "PGD":
         """The published settings: 40 steps from x, last iterate scored.
 
-        The paper has no ℓ1. Ours there: steps of 2.5·eps/40, projected onto ball and box at every step."""
+        The paper has no ℓ1. Ours there: steps of 2.5·eps/40, and a projection at every step."""
         return cls(norm, eps, **_published(norm, eps))
 
     @property
@@ -490,9 +490,9 @@ class SecondOrder(PGD):
 
     @classmethod
     def paper(cls, norm: str, eps: float) -> "SecondOrder":
-        """The published settings: 20 samples, σ = 0.15 (ℓ2) or 0.1 (ℓ∞), 40 steps from x, last iterate scored.
+        """The published settings: 20 samples, σ = 0.15 (ℓ2) or 0.1 (ℓ∞), 40 steps from x, last one scored.
 
-        The paper has no ℓ1. Ours there: steps and noise as in ℓ2, projected onto ball and box at every step."""
+        The paper has no ℓ1. Ours there: steps and noise as in ℓ2, and a projection at every step."""
         how = _published(norm, eps) | dict(restarts=1, targets=False, refine=False, loss="ce")
         return cls(norm, eps, samples=20, sigma=_habits(parse_norm(norm)).paper_sigma, **how)
 
