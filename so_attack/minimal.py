@@ -19,7 +19,7 @@ from .norms import seeds_for, steepest
 from .classifier import check_batch, check_labels, classes_of, eval_mode, sound
 from .twins import fast_twins, flush_denormals, ModelPair, Twins
 from .curvature import margin, mean_gradient, Noise
-from .attacks import at_step
+from .curvature import at_step
 from .evaluation import Estimate, judge
 
 # %% ../nbs/09_minimal.ipynb #min-result-code
