@@ -30,7 +30,7 @@ from .norms import Threat
 from .classifier import eval_mode, input_gradient, logits_of, one_line
 from .twins import fast_twin
 from .curvature import LOSSES
-from .attacks import AttackResult
+from .search import AttackResult
 from .evaluation import evaluate
 from .images import shown
 from .hub import need_package
