@@ -125,7 +125,7 @@ class Contestant:
     fast: bool = False  # on a twin in the precision that is fast; False: on the model
 
 # %% ../nbs/25_bench.ipynb #who-code
-_STRONG = ("adv_lib:apgd", "adv_lib:apgd_targeted", "torchattacks:APGDT", "autoattack")
+_STRONG = ("adv_lib:apgd", "adv_lib:apgd_targeted", "autoattack")
 
 
 def _strong_peers(threat):
@@ -188,6 +188,14 @@ def _longer(row, share):
     return row | more
 
 
+def _believed(stored, settings):
+    "The stored rows of attacks that are still the same, on the same shares of as many images."
+    if not stored or any(stored.get(key) != settings[key] for key in ("n", "rounds")):
+        return {}
+    before, now = stored["attacks"], settings["attacks"]
+    return {name: row for name, row in stored["rows"].items() if before.get(name) == now.get(name)}
+
+
 def bench(
     model: nn.Module,  # maps (B,…) in [0,1] to (B,K) logits
     who: dict,  # name -> Contestant, from `contestants`
@@ -200,9 +208,7 @@ def bench(
 ) -> dict:  # JSON: settings, and per attack what each share took and left
     "Robust accuracy, time, gradients and queries of all, on the same images in turns."
     clock = clock or (time.process_time if x.device.type == "cpu" else time.perf_counter)
-    size, seeds, order = -(-len(x) // rounds), sample_seeds(len(x), device=x.device), random.Random(0)
-    found: dict = {"rows": {}} | (stored or {})
-    found |= {
+    found = {
         "n": len(x),
         "rounds": rounds,
         "threads": torch.get_num_threads(),
@@ -210,8 +216,9 @@ def bench(
         "torch": torch.__version__,
         "attacks": {name: c.attack.to_json() for name, c in who.items()},
     }
-    rows = found["rows"]
-    warm = set()
+    rows = found["rows"] = _believed(stored, found)
+    size, seeds = -(-len(x) // rounds), sample_seeds(len(x), device=x.device)
+    order, warm = random.Random(0), set()
     with flush_denormals():
         for first in range(0, len(x), size):
             part = slice(first, first + size)
@@ -222,8 +229,7 @@ def bench(
                 if name not in warm:
                     _share(model, who[name], x[:1], y[:1], seeds[:1], clock)
                     warm.add(name)
-                share = _share(model, who[name], x[part], y[part], seeds[part], clock)
-                rows[name] = _longer(row, share)
+                rows[name] = _longer(row, _share(model, who[name], x[part], y[part], seeds[part], clock))
                 if keep:
                     keep(found)
     found["rows"] = {name: rows[name] for name in who}
@@ -261,13 +267,15 @@ def table_rich(
     threads = f"{found['threads']} thread{'s' * (found['threads'] != 1)}"
     title = Text(f"{model} on {data}, {threads}")
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, title=title, title_justify="left")
-    heads = ("", "search", "robust accuracy", "gradients", "ms", "gradient / bare")
-    for head in heads:
-        table.add_column(head, justify="right" if head else "left")
+    for head in ("", "search", "robust", "interval", "gradients", "ms", "/ bare"):
+        table.add_column(head, justify="right" if head else "left", no_wrap=True)
     for name, row in found["rows"].items():
         n = len(row["robust"])
         ratio = time_ratio(found["rows"], name, "bare gradients", per_gradient=True)
         gradients, ms = sum(row["gradients"]) / n, 1000 * sum(row["seconds"]) / n
-        robust = "" if name == "bare gradients" else str(Estimate(row["robust"].count("1"), n))
-        table.add_row(name, row["search"], robust, f"{gradients:,.0f}", f"{ms:,.1f}", f"{ratio:.2f}")
+        e = Estimate(row["robust"].count("1"), n)
+        robust = f"{e.accuracy:.1%}", f"{e.low:.1%} – {e.high:.1%}"
+        if name == "bare gradients":
+            robust = "", ""
+        table.add_row(name, row["search"], *robust, f"{gradients:,.0f}", f"{ms:,.1f}", f"{ratio:.2f}")
     return table

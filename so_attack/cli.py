@@ -463,7 +463,7 @@ def bench(
     json: bool = False,
 ):
     """Time attacks against bare gradients.
-    PGD here and in other libraries that are installed, in float32 and in fast mode; and the strong attacks."""
+    PGD here and in other libraries that are installed, in float32 and in fast mode."""
     with polite():
         t, net = rooms.norms.Threat.parse(threat), rooms.models.load_model(model)
         images = rooms.sources.load_data(data, n)
