@@ -267,15 +267,12 @@ def table_rich(
     threads = f"{found['threads']} thread{'s' * (found['threads'] != 1)}"
     title = Text(f"{model} on {data}, {threads}")
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, title=title, title_justify="left")
-    for head in ("", "search", "robust", "interval", "gradients", "ms", "/ bare"):
+    for head in ("", "search", "robust, %", "gradients", "ms", "/ bare"):
         table.add_column(head, justify="right" if head else "left", no_wrap=True)
     for name, row in found["rows"].items():
         n = len(row["robust"])
         ratio = time_ratio(found["rows"], name, "bare gradients", per_gradient=True)
         gradients, ms = sum(row["gradients"]) / n, 1000 * sum(row["seconds"]) / n
-        e = Estimate(row["robust"].count("1"), n)
-        robust = f"{e.accuracy:.1%}", f"{e.low:.1%} – {e.high:.1%}"
-        if name == "bare gradients":
-            robust = "", ""
-        table.add_row(name, row["search"], *robust, f"{gradients:,.0f}", f"{ms:,.1f}", f"{ratio:.2f}")
+        robust = "" if name == "bare gradients" else str(Estimate(row["robust"].count("1"), n))
+        table.add_row(name, row["search"], robust, f"{gradients:,.0f}", f"{ms:,.1f}", f"{ratio:.2f}")
     return table
