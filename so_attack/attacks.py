@@ -175,8 +175,9 @@ _KICKS = 8  # of an image in a round
 
 def _run_kicks(attack, models, images, best, clean_margin, trace):
     "Rounds of kicks from the best so far, on survivors that came near: iterated local search."
-    for number in range(attack.kicks):
-        near = best.margin >= attack.kick_above(number) * clean_margin
+    for number in range(attack.kicks if attack.restarts > 1 else 0):
+        share = 0.2 / (1 + number / 10)  # of its clean margin that an image may keep at most
+        near = best.margin >= share * clean_margin
         left = (best.active & near).nonzero()[:, 0]
         if len(left) == 0:
             break
@@ -271,15 +272,11 @@ class Attack:
         "After so many restarts: give up when the best one left more than this share of the clean margin."
         return math.inf
 
-    def kick_above(self, rounds: int) -> float:
-        "After so many rounds of kicks: go on while the best margin is above this share of the clean margin."
-        return (0.2 if self.norm == "linf" else 0.02) / (1 + rounds / 10)
-
 # %% ../nbs/06_attacks.ipynb #55ecf06a
-def _check_whole(a, name):
+def _check_whole(a, name, least=1):
     value = getattr(a, name)
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
     object.__setattr__(a, name, int(value))
 
 
@@ -302,10 +299,11 @@ class _Habits(NamedTuple):
     clip_last: bool  # published
     step: tuple | None  # of the second-order attack: first and last step, in eps; None: eps/5
     sigma: Callable | None  # (eps, D) -> its widest noise, for images of D pixel values; None: not known
+    kicks: int = 0  # rounds of kicks
 
 
 _HABITS = {
-    "linf": _Habits(0.01, 0.1, False, (2, 0.03), lambda eps, D: eps / 3),
+    "linf": _Habits(0.01, 0.1, False, (2, 0.03), lambda eps, D: eps / 3, kicks=80),
     "l2": _Habits(None, 0.15, True, None, lambda eps, D: 5 * eps / math.sqrt(D)),
     "l1": _Habits(None, 0.15, False, (0.5, 0.02), lambda eps, D: 2.7 * math.sqrt(eps / D)),
 }
@@ -471,15 +469,16 @@ class SecondOrder(PGD):
     targets: bool = True  # untargeted: two of three later restarts head for one wrong class
     refine: bool = True  # the last restart of every wave but the first starts from the best so far
     loss: str = "margin"  # of untargeted restarts: "ce" or "margin"
-    kicks: int = 80  # rounds of eight kicks at most, after several restarts, on survivors that came near
+    kicks: int | None = None  # rounds of eight kicks, on survivors that came near; None: 80 in ℓ∞, else 0
     samples: int = 1  # noisy gradients a step
     sigma: float | tuple | None = None  # of the noise in pixels, or (first, last); None: as `sigma_at` says
 
     def _check_settings(self):
         super()._check_settings()
         _check_whole(self, "samples")
-        if isinstance(self.kicks, bool) or not isinstance(self.kicks, Integral) or self.kicks < 0:
-            raise ValueError(f"kicks must be a whole number that is not negative, not {self.kicks!r}.")
+        if self.kicks is None:
+            object.__setattr__(self, "kicks", _habits(self.norm).kicks)
+        _check_whole(self, "kicks", 0)
         _tuple_from_list(self, "sigma")
         if self.sigma is not None:
             check_schedule("sigma", self.sigma)
