@@ -176,8 +176,7 @@ _KICKS = 8  # of an image in a round
 def _run_kicks(attack, models, images, best, clean_margin, trace):
     "Rounds of kicks from the best so far, on survivors that came near: iterated local search."
     for number in range(attack.kicks if attack.restarts > 1 else 0):
-        share = 0.2 / (1 + number / 10)  # of its clean margin that an image may keep at most
-        near = best.margin >= share * clean_margin
+        near = best.margin >= 0.2 / (1 + number / 10) * clean_margin
         left = (best.active & near).nonzero()[:, 0]
         if len(left) == 0:
             break
