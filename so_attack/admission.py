@@ -15,7 +15,7 @@ from numbers import Integral
 from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
-from .norms import check_size, Threat
+from .norms import check_size, Threat, threats_named
 from .classifier import as_classifier, Cast, check_batch, check_labels, check_model, classes_of
 from .classifier import device_of, eval_mode, logits_of, Normalized, other_precision, precision
 from .curvature import margin
@@ -53,7 +53,8 @@ def _threats(given) -> tuple:
     if not isinstance(given, (list, tuple)):
         example = "for example ['linf:0.3', 'l2:2']"
         raise ValueError(f"threats must be a list, {example}, not {type(given).__name__}.")
-    threats = tuple(map(as_threat, given))
+    each = [threats_named(t) if isinstance(t, str) else (as_threat(t),) for t in given]
+    threats = sum(each, ())
     if not threats:
         raise ValueError("there is no threat to audit: give at least one, for example linf:0.3.")
     names = list(map(str, threats))  # by name: the ledger knows them by nothing else

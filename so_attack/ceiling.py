@@ -34,11 +34,14 @@ def _close_l2(a, b, radius, among):
     return (among & (gap <= 0) & ~unsure) | _pairs_within(a, b, radius, unsure, NORMS["l2"].length)
 
 # %% ../nbs/13_ceiling.ipynb #linf-code
-def _some_linf(a, b, radius, among):
-    "On some of the pixels."
+_POWERS = {"linf": math.inf, "l1": 1.0}
+
+
+def _close_by(norm, a, b, radius, among):
+    "The pairs of `among` that are close in these pixels."
     if among.float().mean() < 1 / 8:
-        return _pairs_within(a, b, radius, among, NORMS["linf"].length)
-    return among & (torch.cdist(a, b, p=math.inf) <= radius)
+        return _pairs_within(a, b, radius, among, NORMS[norm].length)
+    return among & (torch.cdist(a, b, p=_POWERS[norm]) <= radius)
 
 
 def _close_linf(a, b, radius, among):
@@ -49,11 +52,15 @@ def _close_linf(a, b, radius, among):
     close = among
     for group in (telling, *scattered.split(512), *everything):
         if close.any():
-            close = _some_linf(a[:, group], b[:, group], radius, close)
+            close = _close_by("linf", a[:, group], b[:, group], radius, close)
     return close
 
 
-_CLOSE = {"l2": _close_l2, "linf": _close_linf}
+def _close_l1(a, b, radius, among):
+    return _close_by("l1", a, b, radius, among)
+
+
+_CLOSE = {"l2": _close_l2, "linf": _close_linf, "l1": _close_l1}
 
 # %% ../nbs/13_ceiling.ipynb #e2c0ffee
 def conflicts(

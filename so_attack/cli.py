@@ -390,7 +390,8 @@ def _audit(asked, command, same):  # what was typed: its options; as a text; wit
 @_explained(
     model="file.py:factory (which runs the file), package.module:factory, timm:NAME, hf:NAME, "
     "or a network of `so-attack models`.",
-    threat="NORM:EPS, for example linf:0.3; once for each threat.",
+    threat="NORM:EPS, for example linf:0.3, once for each threat; "
+    "or mnist3 or cifar3 for the usual sizes in all three norms.",
     data="mnist, mnist5k, cifar10, a folder with one folder a class, "
     "or a .npz or .safetensors file with x and y.",
     n="The first so many images; 0 for all.",
