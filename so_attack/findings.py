@@ -107,6 +107,36 @@ class _Found:
         "DataFrame: robust accuracy of the first few images at smaller and larger sizes, for each norm."
         return curves(self.more, first_few(len(self)), attacks)
 
+# %% ../nbs/34_findings.ipynb #standing-code
+_NO_NUMBER = {
+    "nan": "logits or gradients are NaN or infinite",
+    "random": "the model answers otherwise when it is asked again",
+    "batch": "an answer depends on the other images of the batch",
+    "inputs": "the images do not use the range from 0 to 1",
+    "normalisation": "the model expects its images in another form",
+    "chance": "the model guesses",
+    "repeat": "verdicts change when the model is asked again",
+}
+_MASKED = ("probabilities", "vanished", "saturated")
+_NOT_ROBUST = 0.1  # robust accuracy below which the strength of the attack does not matter
+
+
+def _headline(e, flags):  # flags: name -> grade
+    "What the union `e` says, and whether it can be believed."
+    invalid = [name for name, found in flags.items() if found == "invalid"]
+    reasons = [why for name, why in _NO_NUMBER.items() if name in invalid]
+    at_most = f"at most {100 * e.accuracy:.1f} %"
+    if reasons:
+        return f"No valid number: {reasons[0]}"
+    if e.accuracy < _NOT_ROBUST:
+        return f"Not robust: {at_most}"
+    if any(name in invalid for name in _MASKED):
+        return "No valid number: gradients are masked"
+    doubts = ", ".join(name for name in flags if name != "flattened")
+    if doubts:
+        return f"A{at_most[1:]}, and probably less, for the reasons flagged: {doubts}"
+    return f"A{at_most[1:]}, and nothing speaks against it"
+
 # %% ../nbs/34_findings.ipynb #findings-code
 def _rounded(e):
     return {k: round(v, 4) for k, v in e.percent.items()}
@@ -116,14 +146,24 @@ class Findings(_Found):
     "What an audit found."
 
     def __repr__(self):
-        return f"{self._headline()}\n{self.table().round(1)}"
+        return f"{self._first_line()}\n{self.table().round(1)}"
 
     def _repr_html_(self):
-        return f"<p>{self._headline()}</p>{self.table().round(1).to_html()}"
+        return f"<p>{self._first_line()}</p>{self.table().round(1).to_html()}"
 
-    def _headline(self):
+    @property
+    def headline(self) -> str:
+        "What the union says, and whether it can be believed, in one sentence."
+        return _headline(self.union(), {c.name: c.grade for c in self.flags})
+
+    def _first_line(self):
         found = f"Robust in every threat: {self.union()} % of {len(self):,} images. Grade: {self.grade}"
         return ", ".join([found, *(c.name for c in self.flags)])
+
+    def unquotable(self) -> list[str]:
+        "The `entries` of PGD where it was too weak: upper bounds that would mislead."
+        flattened = [c for c in self.checks if c.name == "flattened"]
+        return [f"{t} pgd" for t, c in zip(self.plan.threats, flattened) if c.grade != "valid"]
 
     def entries(self) -> dict:  # name -> (Estimate or None, threat, attack)
         "The rows of the table. None: not known in union-only mode."
@@ -194,9 +234,11 @@ class Findings(_Found):
         pgd = survivors(self.ledger, attacks=["pgd"])
         both = survivors(self.ledger, attacks=["pgd", "so"])
         return {
+            "headline": self.headline,
             "union": found["union"],
             "grade": self.grade,
             "flags": [c for c in checks if c["flag"]],
+            "do not quote": self.unquotable(),
             "natural": found["natural"],
             "threats": threats,
             "broken only by": {

@@ -284,7 +284,7 @@ def _label(name, attack):
 
 
 def _table_rows(report):
-    rows = []
+    rows, unquotable = [], report.unquotable()
     for name, (e, t, attack) in report.entries().items():
         rows.append(
             {
@@ -293,6 +293,7 @@ def _table_rows(report):
                 "e": e and _text(e),
                 "sum": not attack,
                 "above": _is_above(report, e, t),
+                "weak": name in unquotable,
             }
         )
     return rows
@@ -306,6 +307,10 @@ def _table_notes(report, rows):
         "attacks of a threat, and the union joins all of them. An average over threats would hide the "
         "weakest."
     ]
+    weak = [f"{r['threat']} {r['attack']}" for r in rows if r["weak"]]
+    if weak:
+        why = "the second-order attack showed that PGD was too weak there"
+        lines.append(f"Do not quote {', '.join(weak)}: {why}.")
     if caps:
         marked = any(r["above"] for r in rows)
         mark = " † marks numbers above that: there the attack failed." if marked else ""
@@ -366,6 +371,8 @@ def html(
         "threats": [str(t) for t in report.plan.threats],
         "grade": report.grade,
         "meaning": _MEANING[report.grade],
+        "headline": report.headline,
+        "void": report.headline.startswith("No valid number"),
         "union": _text(report.union()),
         "natural": _text(report.entries()["natural"][0]),
         "flags": [vars(c) | {"next": report.advice(c)} for c in report.flags],
@@ -400,13 +407,16 @@ def _grid(report):
     grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for head in ("threat", "attack", "accuracy", "interval", ""):
         grid.add_column(head, justify="right" if head == "accuracy" else "left")
+    unquotable = report.unquotable()
     for name, (e, t, attack) in report.entries().items():
         accuracy, interval, mark = "–", "broken images left", ""
         if e:
             p = e.percent
             accuracy = f"{p['accuracy']:.1f}"
             interval = f"{p['low']:.1f} – {p['high']:.1f}"
-        if _is_above(report, e, t):
+        if name in unquotable:
+            mark = "do not quote"
+        elif _is_above(report, e, t):
             mark = f"† ceiling {report.ceilings[t]:.1f}"
         texts = map(Text, (t, _label(name, attack), accuracy, interval, mark))
         style = "" if attack else "bold"  # all attacks of a threat, or of all threats
@@ -422,6 +432,7 @@ def show(
     from rich.text import Text
 
     console.print(_grid(report))
+    console.print(Text(report.headline, style="bold"))
     union = f"{report.union()} %", "bold"
     grade = report.grade, f"bold {_COLORS[report.grade]}"
     of = f" of {len(report):,} images.   Grade: "
