@@ -23,7 +23,7 @@ def fill_step(
 ) -> Tensor:  # (B, …) step; x plus it is in [0,1]
     "The ℓ1 step that raises a linear function with gradient `g` most without leaving the box."
     g, x, shape = flat(g), flat(x), g.shape
-    room = torch.where(g > 0, 1 - x, x) * g.sign().abs()
+    room = torch.where(g > 0, 1 - x, x)
     order = g.abs().argsort(1, descending=True)
     room = room.gather(1, order)
     spent = room.cumsum(1) - room  # on steeper pixels
