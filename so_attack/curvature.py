@@ -4,11 +4,14 @@
 
 # %% auto #0
 __all__ = ['LOSSES', 'dot', 'cosine', 'input_loss', 'gradient', 'hvp', 'default_xi', 'hvp_fd', 'power_iteration', 'top_eigenpair',
-           'Noise', 'mean_gradient', 'input_hessian', 'softmax_root', 'softmax_residual', 'logit_jacobian',
-           'exact_top_eigenvector', 'lowest_logit', 'right_and_wrong', 'cross_entropy', 'margin', 'targeted_margin']
+           'Noise', 'mean_gradient', 'at_step', 'check_schedule', 'input_hessian', 'softmax_root', 'softmax_residual',
+           'logit_jacobian', 'exact_top_eigenvector', 'lowest_logit', 'right_and_wrong', 'cross_entropy', 'margin',
+           'reached', 'target_classes', 'targeted_margin', 'wrong_classes']
 
 # %% ../nbs/04_curvature.ipynb #7e13b9ef
+import math
 import warnings
+from numbers import Integral
 from typing import NamedTuple
 import torch
 import torch.nn as nn
@@ -197,6 +200,31 @@ def mean_gradient(
         loss_sum = loss_sum + value.unflatten(0, (len(numbers), -1)).sum(0)
     return g_sum / noise.samples, loss_sum / noise.samples, z[-len(x) :]
 
+# %% ../nbs/04_curvature.ipynb #16156d6e
+def at_step(
+    schedule: float | tuple,  # a number, or (first, last)
+    t: int,  # step, from 0
+    steps: int,  # number of steps
+) -> float:
+    "The value at step t: the number itself, or first·(last/first)^(t/(steps−1))."
+    if not isinstance(schedule, tuple):
+        return schedule
+    first, last = schedule
+    return first * (last / first) ** (t / max(steps - 1, 1)) if first else 0.0
+
+
+def check_schedule(
+    name: str,  # of the setting, for the sentence
+    value,  # a number, or a pair
+) -> None:
+    "ValueError unless it is a finite number that is not negative, or a pair of them."
+    numbers = value if isinstance(value, tuple) and len(value) == 2 else (value,)
+    if not all(isinstance(v, (int, float)) and 0 <= v < math.inf for v in numbers):
+        raise ValueError(
+            f"{name} must be a finite number that is not negative, "
+            f"or a pair (first, last) of them, not {value!r}."
+        )
+
 # %% ../nbs/04_curvature.ipynb #a800642c
 def input_hessian(
     model: nn.Module,  # maps (B,…) to (B,K) logits
@@ -311,21 +339,72 @@ def cross_entropy(
 def margin(
     z: Tensor,  # (B, K) logits
     y: Tensor,  # (B,) int64
-) -> Tensor:  # (B,) positive where the prediction is wrong
-    "The best wrong logit minus the right one."
+    target: Tensor | None = None,  # (B,) int64, the classes that an attack wants; None: any but y
+) -> Tensor:  # (B,) positive where the prediction is wrong, or with a target where it is the target
+    "The best wrong logit minus the right one; with a target, its logit minus the best other one."
+    if target is not None:
+        return -margin(z, target)
     right, wrong = right_and_wrong(z, y)
     return wrong.amax(1) - right
 
 
+def reached(
+    z: Tensor,  # (B, K) logits
+    y: Tensor,  # (B,) int64
+    target: Tensor | None = None,  # (B,) int64, the classes that an attack wants; None: any but y
+) -> Tensor:  # (B,) bool
+    "Whether the prediction is what an attack wants."
+    return z.argmax(1) != y if target is None else z.argmax(1) == target
+
+
+LOSSES = {"ce": cross_entropy, "margin": margin}
+
+# %% ../nbs/04_curvature.ipynb #goal-code
+def target_classes(
+    target,  # a class, or (B,) int64: a class for each image
+    y: Tensor,  # (B,) int64 labels
+    classes: int,  # K
+) -> Tensor:  # (B,) int64, where y is
+    "One target per image; ValueError in one sentence where they are no classes, or labels."
+    if isinstance(target, Integral) and not isinstance(target, bool):
+        target = torch.full_like(y, max(-1, min(int(target), classes)))
+    if not isinstance(target, Tensor) or target.shape != y.shape or target.dtype != torch.int64:
+        found = type(target).__name__
+        if isinstance(target, Tensor):
+            found = f"{target.dtype} of shape {tuple(target.shape)}"
+        wanted = f"target must be a class or {len(y)} int64 classes, one an image, not {found}"
+        raise ValueError(f"{wanted}: write for example target=3, or target=(y + 1) % {classes}.")
+    target = target.to(y.device)
+    if ((target < 0) | (target >= classes)).any():
+        raise ValueError(
+            f"target must lie in 0 to {classes - 1}, the model has {classes} classes: choose another."
+        )
+    same = (target == y).nonzero()[:, 0]
+    if len(same):
+        which = f"the target of sample {int(same[0])} is {int(target[same[0]])}, its label"
+        raise ValueError(
+            f"{which}: leave out such samples (keep those with y != target), or choose another class."
+        )
+    return target
+
+# %% ../nbs/04_curvature.ipynb #towards-code
 def _logit(z, k):
     return z.gather(1, k[:, None])[:, 0].clamp_min(lowest_logit(z))
 
 
 def targeted_margin(
-    target: Tensor,  # (B,) the wrong class to reach
+    target: Tensor,  # (B,) the wrong class to bring past y
 ):  # (z, y) -> (B,) positive where `target` is ahead of y
     "A loss for one wrong class: the target's logit minus the right one."
     return lambda z, y: _logit(z, target) - _logit(z, y)
 
 
-LOSSES = {"ce": cross_entropy, "margin": margin}
+def wrong_classes(
+    z: Tensor,  # (B, K) logits
+    y: Tensor,  # (B,) int64
+) -> tuple[Tensor, Tensor]:  # (B, K) classes, those that count first; (B,) how many count
+    "The wrong classes, likeliest first; and how many can be reached: nine at most, and none that is masked."
+    right, wrong = right_and_wrong(z, y)
+    usual = wrong.amax(1).abs().maximum(right.abs()).clamp_min(1)[:, None]
+    reachable = (wrong > -1000 * usual) & (wrong > lowest_logit(wrong))
+    return wrong.argsort(1, descending=True), reachable.sum(1).clamp_max(9)

@@ -23,7 +23,7 @@ from .norms import bring_back, check_example, check_size, flat, sample_seeds
 from .classifier import check_batch, check_labels, classes_of, device_of, eval_mode, input_gradient
 from .classifier import logits_of, seeded, sound
 from .twins import fast_twins, Twins
-from .curvature import cross_entropy, margin
+from .curvature import cross_entropy, margin, reached, target_classes
 from .attacks import Attack, AttackResult
 
 # %% ../nbs/07_evaluation.ipynb #7b3f0b09
@@ -78,7 +78,7 @@ class Seen:
     "What a model says of a batch."
 
     prediction: Tensor  # (B,) int64
-    margin: Tensor  # (B,) the right logit minus the best wrong one
+    margin: Tensor  # (B,) the right logit minus the best wrong one; or the best other minus the target's
     finite: Tensor  # (B,) bool: no logit NaN or +∞, and every gradient entry finite where it was asked for
 
 
@@ -88,6 +88,7 @@ def judge(
     y: Tensor,  # (B,) labels
     gradient: bool = True,  # look at the gradient too
     rows: int | None = None,  # most images in one pass; None: all
+    target: Tensor | None = None,  # (B,) classes that an attack wanted; None: any but y
 ) -> Seen:
     "Prediction, margin, and whether logits and gradient can be trusted, in the model's own precision."
     with torch.no_grad():
@@ -96,15 +97,15 @@ def judge(
     if gradient:
         g, _, _ = input_gradient(model, x, y, cross_entropy, rows)
         finite = finite & torch.isfinite(flat(g)).all(1)
-    return Seen(z.argmax(1), -margin(z, y), finite)
+    return Seen(z.argmax(1), -margin(z, y, target), finite)
 
 # %% ../nbs/07_evaluation.ipynb #found-code
 def _run_attack(attack, model, x, y, seeds, rows, **more):
     "What the attack finds; no pass of the model gets more than `rows` images."
+    more = {k: v for k, v in more.items() if v is not None}
     if "rows" in signature(attack.run).parameters:
         return attack.run(model, x, y, seeds, rows=rows, **more)
-    size = len(x) if rows is None else rows
-    parts = zip(*(t.clone().split(size) for t in (x, y, seeds)))
+    parts = zip(*(t.clone().split(rows or len(x)) for t in (x, y, seeds)))
     found = [attack.run(model, *part, **more) for part in parts]
     return found[0] if len(found) == 1 else AttackResult(*map(torch.cat, zip(*found)))
 
@@ -117,13 +118,16 @@ def search(
     y: Tensor,  # (B,)
     seeds: Tensor,  # (B,) int64, each sample's own
     rows: int | None = None,  # most images in one pass; None: as many as the attack likes
+    target: Tensor | None = None,  # (B,) classes to reach; None: any but y
 ) -> tuple[AttackResult, Tensor]:  # what was found; (B,) bool: found on the twin
     "Search on the twin, and again on the model itself wherever the twin cannot stand in for it."
     if twin is model:
-        return _run_attack(attack, model, x, y, seeds, rows), torch.zeros_like(y, dtype=torch.bool)
+        return _run_attack(attack, model, x, y, seeds, rows, target=target), torch.zeros_like(
+            y, dtype=torch.bool
+        )
     ours = isinstance(attack, Attack)
     exact = {"exact_model": model} if ours else {}
-    found = _run_attack(attack, twin, x, y, seeds, rows, **exact)
+    found = _run_attack(attack, twin, x, y, seeds, rows, target=target, **exact)
     with torch.no_grad():
         clean, clean_twin = (logits_of(m, x, rows) for m in (model, twin))
         z, z_twin = (logits_of(m, found.x_adv, rows) for m in (model, twin))
@@ -131,11 +135,12 @@ def search(
     again = another_classifier | ~found.finite
     if getattr(attack, "early_stop", False):
         # the search may have stopped for the twin: fooled by more than rounding explains, unlike the model
-        clearly = 0.1 * margin(clean, y).abs() if ours else 0
-        fools_twin = (z_twin.argmax(1) != y) & (margin(z_twin, y) >= clearly)
-        again |= fools_twin & (z.argmax(1) == y)
+        clearly = 0.1 * margin(clean, y, target).abs() if ours else 0
+        fools_twin = reached(z_twin, y, target) & (margin(z_twin, y, target) >= clearly)
+        again |= fools_twin & ~reached(z, y, target)
     if again.any():
-        second = _run_attack(attack, model, x[again], y[again], seeds[again], rows)
+        goal = None if target is None else target[again]
+        second = _run_attack(attack, model, x[again], y[again], seeds[again], rows, target=goal)
         found = AttackResult(*(old.clone() for old in found))  # what the twin led to counts no more
         found.x_adv[again], found.finite[again] = second.x_adv.to(found.x_adv), second.finite
         found.gradients[again] += second.gradients
@@ -157,6 +162,7 @@ class NoAttack:
         generator=None,  # not used
         trace=None,  # not used
         rows=None,  # not used
+        target=None,  # not used
     ) -> AttackResult:
         "The images as they are, for no gradients."
         return AttackResult(x, torch.zeros_like(y), torch.ones_like(y, dtype=torch.bool))
@@ -174,13 +180,14 @@ class Batch:
     seeds: Tensor  # (B,) int64, each image's own
     rows: int | None = None  # most images in one pass; None: all
     sha: str = ""  # hash of the model, where rows of a table say to which model they belong
+    target: Tensor | None = None  # (B,) int64 classes that attacks are to reach; None: any but y
 
     def take(
         self,
         keep,  # (B,) bool, or a slice
     ) -> "Batch":
         "The same batch with some of its images."
-        return replace(self, **{k: getattr(self, k)[keep] for k in ("index", "x", "y", "seeds")})
+        return replace(self, **{k: v[keep] for k, v in vars(self).items() if isinstance(v, Tensor)})
 
     def searched(
         self,
@@ -217,13 +224,14 @@ def attack_batch(
 ) -> Judged:
     "Search, check, judge: one attack on one batch."
     twin = batch.searched(attack)
-    found, fast = search(attack, batch.model, twin, batch.x, batch.y, batch.seeds, batch.rows)
+    found, fast = search(attack, batch.model, twin, batch.x, batch.y, batch.seeds, batch.rows, batch.target)
     x_adv, outside = found.x_adv, torch.zeros_like(fast)
     if getattr(attack, "is_peer", False):
         x_adv, outside = bring_back(x_adv, batch.x, attack)
     far = check_example(x_adv, batch.x, attack, name, int(batch.index[0]))
-    seen = judge(batch.model, x_adv, batch.y, not isinstance(attack, NoAttack), batch.rows)
-    finite, right = seen.finite & found.finite, seen.prediction == batch.y
+    seen = judge(batch.model, x_adv, batch.y, not isinstance(attack, NoAttack), batch.rows, batch.target)
+    finite = seen.finite & found.finite
+    right = seen.prediction == batch.y if batch.target is None else seen.prediction != batch.target
     columns = {
         "sample": batch.index,
         "attack": [name] * len(batch.y),
@@ -235,6 +243,8 @@ def attack_batch(
         "gradients": found.gradients,
         "fast": fast,
     }
+    if batch.target is not None:
+        columns["target"] = batch.target
     plain = {k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in columns.items()}
     return Judged(plain, x_adv, outside)
 
@@ -406,14 +416,16 @@ def _side_by_side(models, threads):  # yields a `map`
             h.remove()
 
 # %% ../nbs/07_evaluation.ipynb #9fb6a18f
-def _check(x, batch_size, threads, attacks):
+def _check(x, batch_size, threads, attacks, target):
     "What can be refused before the model is asked."
     for name, value in (("batch_size", batch_size), ("threads", threads)):
         if not isinstance(value, Integral) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
     check_batch(x)
-    for attack in attacks.values():
+    for name, attack in attacks.items():
         check_size(attack, x)
+        if target is not None and "target" not in signature(attack.run).parameters:
+            raise ValueError(f"{name} takes no target: leave it out, or evaluate it without one.")
 
 
 def _watch_slopes(model, x, y, rows):
@@ -454,37 +466,42 @@ def evaluate(
     keep_examples: bool = False,  # keep the returned images in `.examples`
     threads: int = 1,  # batches attacked at the same time; on a CPU, and for networks that do not mind
     dtype: torch.dtype | None = None,  # what attacks with noise search in; None: measured
+    target: Tensor | int | None = None,  # class to reach, or (N,) int64 classes; None: any but the label
 ) -> Verdicts:
     """Attack every image with every attack, and judge; ValueError in one sentence for bad input.
 
     `x` holds images (N, …) in [0,1], float32 or float64; `y` their classes (N,), int64 from 0 to K-1;
     `model` is a module from images (B, …) to logits (B, K). `attacks` is a list such as
     [PGD("linf", 8/255), SecondOrder("l2", 0.5)], or a dict from names to attacks;
-    sizes are in units of [0,1].
+    sizes are in units of [0,1]. With a `target`, *fooled* means that the model predicts it,
+    and accuracy is the share of images for which it does not.
     """
     attacks = named(attacks)
-    _check(x, batch_size, threads, attacks)
+    _check(x, batch_size, threads, attacks, target)
     seeds = sample_seeds(len(x), seed)
     with torch.inference_mode(False), eval_mode(model), seeded(_stream(seeds[0], "evaluate")):
         device = device_of(model, x.device)
-        check_labels(x, y, classes_of(model, x[: min(2, batch_size)].detach().to(device)))
+        classes = classes_of(model, x[: min(2, batch_size)].detach().to(device))
+        check_labels(x, y, classes)
+        images = dict(index=torch.arange(len(x)), x=x, y=y, seeds=seeds)
+        if target is not None:
+            images["target"] = target_classes(target, y, classes)
 
         def copies(first, size):
-            tensors = torch.arange(len(x)), x, y, seeds
-            return [t[first : first + size].detach().to(device, copy=True) for t in tensors]
+            return {k: t[first : first + size].detach().to(device, copy=True) for k, t in images.items()}
 
         if len(attacks) > 1:
-            _, few, labels, _ = copies(0, 16)
-            _watch_slopes(model, few, labels, batch_size)
+            few = copies(0, 16)
+            _watch_slopes(model, few["x"], few["y"], batch_size)
         twins = Twins(model, model)
         if fast:
-            twins = fast_twins(model, copies(0, 256)[1], dtype, batch_size)
+            twins = fast_twins(model, copies(0, 256)["x"], dtype, batch_size)
         threads = threads if device.type == "cpu" else 1
         size = batch_size if threads == 1 else min(batch_size, -(-len(x) // (2 * threads)))
 
         def attack_one(job):
             first, name = job
-            batch = Batch(model, twins, *copies(first, size), rows=batch_size)
+            batch = Batch(model, twins, **copies(first, size), rows=batch_size)
             with seeded(_stream(seeds[first], name)) if threads == 1 else nullcontext():
                 found = attack_batch(batch, name, attacks[name])
             return name, found.columns, found.x_adv.cpu() if keep_examples else None

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NORMS', 'THREAT_SETS', 'flat', 'per_sample', 'uniform', 'gaussian', 'sample_seeds', 'seeds_for', 'Norm', 'parse_norm',
-           'check_eps', 'Threat', 'threats_named', 'distance', 'steepest', 'dual_norm', 'project', 'random_in_ball',
-           'check_size', 'check_example', 'bring_back']
+           'check_eps', 'Threat', 'threats_named', 'distance', 'steepest', 'step_from', 'dual_norm', 'project',
+           'random_in_ball', 'check_size', 'check_example', 'bring_back']
 
 # %% ../nbs/00_norms.ipynb #81ee6cb7
 import math
@@ -210,6 +210,7 @@ class Norm:
     steepest: Callable  # g (B,…) -> unit δ that maximises gᵀδ
     fill: Callable  # (seeds, shape, draw) -> random points of the unit ball
     nearest: Callable | None = None  # (x_adv, x, eps) -> point of ball and box; None: shrink, then clip
+    step: Callable | None = None  # (x_t, g, length) -> best step that stays in the box; None: the steepest
 
 # %% ../nbs/00_norms.ipynb #nearest-code
 def _nearest_l1(x_adv, x, eps):
@@ -220,10 +221,19 @@ def _nearest_l1(x_adv, x, eps):
     there = torch.where((there - x).abs() > kept, there.nextafter(x), there)
     return there.view_as(x_adv)
 
+# %% ../nbs/00_norms.ipynb #step-code
+def _step_l1(x_t, g, length):
+    rows, here = flat(g), flat(x_t)
+    size, order = rows.abs().sort(dim=1, descending=True, stable=True)
+    room = torch.where(rows > 0, 1 - here, here).clamp_min(0).gather(1, order) * (size > 0)
+    spent = room.cumsum(1) - room  # on the pixels before
+    taken = (length - spent).clamp_min(0).minimum(room)
+    return torch.zeros_like(rows).scatter_(1, order, taken).mul_(rows.sign()).view_as(g)
+
 
 _LINF = Norm("linf", "ℓ∞", "l1", _length_linf, _shrink_linf, _steepest_linf, _fill_linf)
 _L2 = Norm("l2", "ℓ2", "l2", _length_l2, _shrink_l2, _steepest_l2, _fill_l2)
-_L1 = Norm("l1", "ℓ1", "linf", _length_l1, _shrink_l1, _steepest_l1, _fill_l1, _nearest_l1)
+_L1 = Norm("l1", "ℓ1", "linf", _length_l1, _shrink_l1, _steepest_l1, _fill_l1, _nearest_l1, _step_l1)
 NORMS = {n.name: n for n in (_LINF, _L2, _L1)}
 
 # %% ../nbs/00_norms.ipynb #75f9bd2c
@@ -317,6 +327,11 @@ def threats_named(
     return known
 
 # %% ../nbs/00_norms.ipynb #85c028e6
+def _finite(g):
+    ok = torch.isfinite(_length_linf(g))
+    return g if ok.all() else torch.where(per_sample(ok, g), g, 0.0)
+
+
 def distance(
     x_adv: Tensor,  # (B, …)
     x: Tensor,  # (B, …)
@@ -331,8 +346,20 @@ def steepest(
     norm: str,  # "linf", "l2" or "l1"
 ) -> Tensor:  # (B, …), unit length, or 0 where there is no finite, non-zero gradient
     "The unit step that raises a linear function with gradient `g` most: paper, Eqs. (1) and (2)."
-    ok = torch.isfinite(_length_linf(g))
-    return NORMS[parse_norm(norm)].steepest(g if ok.all() else torch.where(per_sample(ok, g), g, 0.0))
+    return NORMS[parse_norm(norm)].steepest(_finite(g))
+
+
+def step_from(
+    x_t: Tensor,  # (B, …) iterates, in [0,1]
+    g: Tensor,  # (B, …) gradient
+    length: float,  # of the step
+    norm: str,  # "linf", "l2" or "l1"
+) -> Tensor:  # (B, …)
+    "The point a step away that a linear function with gradient `g` likes best, in ℓ1 the best of the box."
+    row = NORMS[parse_norm(norm)]
+    if row.step is not None:
+        return x_t + row.step(x_t, _finite(g), length)
+    return torch.add(x_t, steepest(g, norm), alpha=length)
 
 
 def dual_norm(
