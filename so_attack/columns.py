@@ -162,7 +162,7 @@ _READINGS |= {
     "longer": {c: _longer(c) for c in ("madry-linf", "madry-mix", "trades-linf")},
 }
 UNION = {
-    "madry-l1": ("MadryNet", MSD(("l1:10",), steps=6), TrainConfig(epochs=4)),
+    "madry-l1": ("MadryNet", Madry("l1", steps=6), TrainConfig(epochs=4)),
     "max": ("MadryNet", MAX(steps=4), TrainConfig(epochs=3)),
     "avg": ("MadryNet", AVG(steps=4), TrainConfig(epochs=3)),
     "msd": ("MadryNet", MSD(steps=5), TrainConfig(epochs=4)),
