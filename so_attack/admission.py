@@ -25,16 +25,23 @@ from .records import at_a_time
 from .peers import peer
 
 # %% ../nbs/30_admission.ipynb #012eb667
+_RESTARTS = 15  # at most; what is left of a larger budget goes into kicks
+_KICK_COST = 80  # gradients of a round of kicks
+
+
 def default_attacks(
     threat: Threat,  # norm and size
     budget: int = 1500,  # gradients of the second-order attack
     loss: str = "ce",  # PGD's loss: "ce" or "margin"; the second-order attack uses the margin
 ) -> dict:  # name -> attack
     "The attacks that every audit makes in this threat."
-    restarts = max(1, budget // 100)
+    restarts = max(1, min(_RESTARTS, budget // 100))
+    steps, kicks = budget // restarts, 0
+    if restarts == _RESTARTS:
+        steps, kicks = 100, (budget - 100 * _RESTARTS) // _KICK_COST
     return {
         "pgd": PGD(threat.norm, threat.eps, 40, restarts=2, loss=loss),
-        "so": SecondOrder(threat.norm, threat.eps, budget // restarts, restarts=restarts),
+        "so": SecondOrder(threat.norm, threat.eps, steps, restarts=restarts, kicks=kicks),
     }
 
 # %% ../nbs/30_admission.ipynb #4e7f475a

@@ -446,24 +446,33 @@ def audit(
 
 # %% ../nbs/38_cli.ipynb #7ebc8c2c
 @app.command()
-@_explained(model="A network of `so-attack models`.", threat="NORM:EPS", json="Print it for machines.")
+@_explained(
+    model="A network of `so-attack models`.",
+    threat="NORM:EPS",
+    data="mnist, mnist5k or cifar10: what the network was trained for.",
+    strong="AutoAttack, APGD and the second-order attack take part: minutes per hundred images.",
+    json="Print it for machines.",
+)
 def bench(
     model: str = "madry-linf",
     threat: str = "linf:0.3",
-    n: Annotated[int, typer.Option("--n", min=1, max=1000, help="Images for the robust accuracies.")] = 1000,
-    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds of timing.")] = 5,
+    data: str = "mnist5k",
+    n: Annotated[int, typer.Option("--n", min=1, max=1000, help="Images for the robust accuracies.")] = 200,
+    rounds: Annotated[int, typer.Option(min=1, help="Shares of the images: on each, all take turns.")] = 5,
+    strong: bool = False,
     json: bool = False,
 ):
-    """Time PGD against bare gradients.
-    In float32 and in fast mode, and beside other libraries that are installed."""
+    """Time attacks against bare gradients.
+    PGD here and in other libraries that are installed, in float32 and in fast mode."""
     with polite():
-        t, data = rooms.norms.Threat.parse(threat), rooms.data.mnist5k("test")[:n]
-        attack = rooms.attacks.PGD(t.norm, t.eps, random_start=False, early_stop=False)
-        found = rooms.peers.bench(rooms.models.load_model(model), attack, data.x, data.y, rounds=rounds)
+        t, net = rooms.norms.Threat.parse(threat), rooms.models.load_model(model)
+        images = rooms.sources.load_data(data, n)
+        who = rooms.bench.contestants(t, strong)
+        found = rooms.bench.bench(net, who, images.x, images.y, rounds)
         if json:
-            print(dumps(found | {"model": model, "data": data.name}, indent=1))
+            print(dumps(found | {"model": model, "data": images.name}, indent=1))
         else:
-            _console().print(rooms.peers.table_rich(found, model, data.name))
+            _console().print(rooms.bench.table_rich(found, model, images.name))
 
 # %% ../nbs/38_cli.ipynb #64becd5e
 def main():

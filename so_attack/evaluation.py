@@ -24,7 +24,7 @@ from .classifier import check_batch, check_labels, classes_of, device_of, eval_m
 from .classifier import logits_of, seeded, sound
 from .twins import fast_twins, Twins
 from .curvature import cross_entropy, margin, reached, target_classes
-from .attacks import Attack, AttackResult
+from .search import AttackResult
 
 # %% ../nbs/07_evaluation.ipynb #7b3f0b09
 def wilson(
@@ -125,7 +125,7 @@ def search(
         return _run_attack(attack, model, x, y, seeds, rows, target=target), torch.zeros_like(
             y, dtype=torch.bool
         )
-    ours = isinstance(attack, Attack)
+    ours = "exact_model" in signature(attack.run).parameters
     exact = {"exact_model": model} if ours else {}
     found = _run_attack(attack, twin, x, y, seeds, rows, target=target, **exact)
     with torch.no_grad():

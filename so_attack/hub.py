@@ -259,7 +259,8 @@ def from_transformers(
     return new.eval()
 
 # %% ../nbs/22_hub.ipynb #729b9570
-_ALONE = {"torchattacks": "--no-deps torchattacks"}  # it asks for a requests of 2021, and needs none
+# both ask for packages that their attacks do not need
+_ALONE = {"torchattacks": "--no-deps torchattacks", "adv_lib": "--no-deps adv-lib"}
 
 
 def need_package(
