@@ -21,7 +21,7 @@ from .classifier import check_batch, check_labels, eval_mode, sound
 from .twins import flush_denormals, ModelPair
 from .curvature import at_step, check_schedule, LOSSES, margin, mean_gradient, Noise, reached
 from .curvature import target_classes, targeted_margin, wrong_classes
-from .search import AttackResult, kicked
+from .search import AttackResult, BestSoFar, kicked
 
 # %% ../nbs/06_attacks.ipynb #rows-code
 class Iterates(NamedTuple):
@@ -169,37 +169,6 @@ def _start(attack, x, seeds, first):
     moved = x + random_in_ball(seeds, x.shape[1:], attack.eps, attack.norm, draw=-1).to(x.dtype)
     return project(moved, x, attack.eps, attack.norm)
 
-# %% ../nbs/06_attacks.ipynb #nearest-code
-class _BestSoFar:
-    "For each image the best iterate at the end of a restart, and what all restarts on it spent."
-
-    def __init__(self, models, images, clean_margin):
-        self.models, self.images, self.best_adv = models, images, images.x.clone()
-        self.margin, self.gradients = torch.full_like(clean_margin, -math.inf), torch.zeros_like(images.y)
-        self.finite = torch.ones_like(images.y, dtype=torch.bool)
-        self.active = torch.ones_like(images.y, dtype=torch.bool)  # neither fooled nor broken
-
-    def update(self, images, new):
-        "`new` holds the same number of restarts on each of these images, side by side."
-        restarts = len(new.x_adv) // len(images)
-        z, few = self.models.exact_logits(new.x_adv), self.images.keep(images)
-        rows = few.keep(torch.arange(len(images), device=images.device).repeat_interleave(restarts))
-        margins = margin(z, rows.y, rows.goal).to(self.margin.dtype)
-        margins = margins.nan_to_num(nan=-math.inf).view(-1, restarts)
-        largest = margins.amax(1)
-        best = margins.argmax(1) + restarts * torch.arange(len(images), device=images.device)
-        fooled = reached(z[best], few.y, few.goal)
-        better = fooled | ~(largest <= self.margin[images])
-        self.best_adv[images[better]] = new.x_adv[best[better]]
-        self.margin[images] = self.margin[images].maximum(largest)
-        self.gradients[images] += new.gradients.view(-1, restarts).sum(1)
-        all_finite = new.finite.view(-1, restarts).all(1)
-        self.finite[images] &= torch.where(fooled, new.finite[best], all_finite)
-        self.active[images] = ~fooled & self.finite[images]
-
-    def result(self):
-        return AttackResult(self.best_adv, self.gradients, self.finite)
-
 # %% ../nbs/06_attacks.ipynb #kicks-code
 _KICKS = 8  # of an image in a round
 
@@ -224,7 +193,7 @@ def _run_waves(attack, models, images, clean_logits, trace) -> AttackResult:
     "Restarts, in waves, on the images that are neither fooled nor given up."
     clean_margin = margin(clean_logits, images.y, images.goal)
     classes, count = wrong_classes(clean_logits, images.y)
-    best = _BestSoFar(models, images, clean_margin)
+    best = BestSoFar(models, images, clean_margin)
     if images.goal is not None and attack.early_stop:
         best.active &= ~(reached(clean_logits, images.y, images.goal) & sound(clean_logits))
 
@@ -427,10 +396,9 @@ class PGD(Attack):
     def budget(self) -> int:
         "Gradients that a sample may cost."
         usual, refining = self.steps * self.samples, self.refinement.steps
-        restarts = sum(
-            len(w.numbers) * usual + w.refines * refining for w in waves(self.restarts, self.refine)
-        )
-        return restarts + (self.restarts > 1) * self.kicks * _KICKS * self.after_kick.steps
+        each = waves(self.restarts, self.refine)
+        spent = sum(len(w.numbers) * usual + w.refines * refining for w in each)
+        return spent + (self.restarts > 1) * self.kicks * _KICKS * self.after_kick.steps
 
     def check_before_step(self, t: int) -> bool:
         "As in `Attack`: always with `clip_last`, where an iterate may lie outside of the box."
@@ -533,13 +501,13 @@ class SecondOrder(PGD):
     def step(self) -> float | tuple:
         """`step_size`; or eps/5 in ℓ2, more for fewer than ten steps.
 
-        In ℓ∞ from 2·eps down to 3 % of eps, in ℓ1 from eps/2 down to 2 % of eps."""
+        In ℓ∞ from 2·eps down to 3 % of eps; in ℓ1 from eps/2, more for fewer than six, down to 2 %."""
         if self.step_size is not None:
             return self.step_size
         ends = _habits(self.norm).step
         if ends is None:
             return self.eps * max(0.2, min(1.0, 2 / self.steps))
-        return ends[0] * self.eps, ends[1] * self.eps
+        return max(ends[0], min(1.0, 3 / self.steps)) * self.eps, ends[1] * self.eps
 
     @property
     def noisy(self) -> bool:

@@ -18,7 +18,8 @@ from .norms import bring_back, check_example, sample_seeds, Threat
 from .classifier import eval_mode, input_gradient, logits_of, precision
 from .twins import fast_twin, flush_denormals
 from .curvature import LOSSES
-from .attacks import AttackResult, PGD, SecondOrder
+from .search import AttackResult
+from .attacks import PGD, SecondOrder
 from .evaluation import Estimate, judge, search
 from .peers import call_foolbox, call_torchattacks, Counted, Peer, peer, release
 

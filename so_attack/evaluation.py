@@ -122,9 +122,8 @@ def search(
 ) -> tuple[AttackResult, Tensor]:  # what was found; (B,) bool: found on the twin
     "Search on the twin, and again on the model itself wherever the twin cannot stand in for it."
     if twin is model:
-        return _run_attack(attack, model, x, y, seeds, rows, target=target), torch.zeros_like(
-            y, dtype=torch.bool
-        )
+        found = _run_attack(attack, model, x, y, seeds, rows, target=target)
+        return found, torch.zeros_like(y, dtype=torch.bool)
     ours = "exact_model" in signature(attack.run).parameters
     exact = {"exact_model": model} if ours else {}
     found = _run_attack(attack, twin, x, y, seeds, rows, target=target, **exact)
@@ -187,7 +186,8 @@ class Batch:
         keep,  # (B,) bool, or a slice
     ) -> "Batch":
         "The same batch with some of its images."
-        return replace(self, **{k: v[keep] for k, v in vars(self).items() if isinstance(v, Tensor)})
+        kept: dict[str, Any] = {k: v[keep] for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **kept)
 
     def searched(
         self,

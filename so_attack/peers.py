@@ -83,15 +83,15 @@ def _torchattacks_class(name):
 
 # %% ../nbs/24_peers.ipynb #602a35d1
 def call_torchattacks(
-    cls,  # a class of torchattacks
+    kind,  # a class of torchattacks
     **settings,  # its arguments beside the model
 ) -> Callable:  # (model, x, y) -> images
     "A class of torchattacks with these settings, as a function."
-    asks_classes = "n_classes" in inspect.signature(cls.__init__).parameters
+    asks_classes = "n_classes" in inspect.signature(kind.__init__).parameters
 
     def call(model, x, y):
         classes = {"n_classes": model(x[:1]).shape[1]} if asks_classes else {}
-        return cls(model, **settings, **classes)(x, y)
+        return kind(model, **settings, **classes)(x, y)
 
     return call
 
