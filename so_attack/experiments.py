@@ -25,8 +25,8 @@ from .attacks import attack_from_json
 from .evaluation import Estimate, evaluate, VERDICTS
 from .records import Damaged, fingerprint, images_sha, machine, PROTOCOL, write_text
 from .models import ModelMissing, Network, zoo_network
-from .columns import alone, check_names, COLUMNS, evaluation_data, FULL, grid_attacks
-from .columns import network_trainer, NOTE, Preset, PRESETS, repo_results, ROWS
+from .columns import alone, check_names, evaluation_data, grid_attacks, KNOWN_COLUMNS
+from .columns import network_trainer, NOTE, Preset, PRESETS, RECIPES, repo_results
 
 # %% ../nbs/15_experiments.ipynb #arithmetic
 def arithmetic(
@@ -169,7 +169,7 @@ class _Wanted:
             return None
         c = body["config"]
         row = c.get("row")
-        if c.get("protocol") != PROTOCOL or c.get("column") not in COLUMNS or row not in self.attacks:
+        if c.get("protocol") != PROTOCOL or c.get("column") not in KNOWN_COLUMNS or row not in self.attacks:
             return None
         if c.get("attack") != self.attacks[row] or c.get("data") != self.data[row]:
             return None
@@ -392,7 +392,7 @@ def read_run(
     for cell in _Wanted(_attacks_json(p), s["data"], _arithmetic_of(p, s)).cells(out).values():
         places.setdefault((cell.column, cell.row, cell.seed), []).append(cell)
     newest = [max(them, key=lambda c: c.result.get("created", "")) for them in places.values()]
-    return p, sorted(newest, key=lambda c: (COLUMNS.index(c.column), ROWS.index(c.row), c.seed))
+    return p, sorted(newest, key=lambda c: (KNOWN_COLUMNS.index(c.column), list(p.rows).index(c.row), c.seed))
 
 # %% ../nbs/15_experiments.ipynb #c7478208
 @dataclass(frozen=True)
@@ -446,7 +446,7 @@ def accuracies(
 
 # %% ../nbs/15_experiments.ipynb #9d9720a2
 def ship(
-    column: str,  # a name from `FULL`
+    column: str,  # a name from `FULL` or `UNION`
     zoo,  # folder for COLUMN.safetensors and manifest.json
     out,  # folder for the training, as of `run`
     device="cpu",  # where it is trained and judged
@@ -454,8 +454,9 @@ def ship(
     progress: bool = True,  # a progress bar, when this is a terminal
 ) -> dict:  # the manifest's entry
     "Train a network for the zoo, judge what is stored, and write it down."
-    check_names("network", [column], list(FULL))
-    network = network_trainer(PRESETS["full"], out, device, progress, from_zoo=False)(column)
+    check_names("network", [column], [*RECIPES["full"], *RECIPES["union"]])
+    p = PRESETS["union" if column in RECIPES["union"] else "full"]
+    network = network_trainer(p, out, device, progress, from_zoo=False)(column)
     path, manifest = Path(zoo) / f"{column}.safetensors", Path(zoo) / "manifest.json"
     judged = {
         "data": "mnist-test",
@@ -467,6 +468,6 @@ def ship(
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(network.path, path)
     lines = (json.loads(manifest.read_text()) if manifest.exists() else {}) | {column: entry}
-    lines = {c: lines[c] for c in sorted(lines, key=COLUMNS.index)}
+    lines = {c: lines[c] for c in sorted(lines, key=KNOWN_COLUMNS.index)}
     write_text(manifest, json.dumps(lines, indent=1, ensure_ascii=False) + "\n")
     return entry

@@ -42,7 +42,7 @@ def paper_value(
     if p.source == "cifar10":
         return None
     a, theirs = p.rows[row], {x.name: x for x in grid_attacks()}
-    if a is not None and a.eps != theirs[row].eps:
+    if a is not None and (row not in theirs or a.eps != theirs[row].eps):
         return None
     return PAPER_TABLE1.get(column, {}).get(row)
 

@@ -247,7 +247,7 @@ class TrainResult:
         return sum(h["cpu_seconds"] for h in self.history) / 60
 
 
-_UNNAMED = {"inner": "step", "turn": 1}  # choices that older recipes do not name
+_UNNAMED = {"inner": "step", "turn": 1, "eps_l1": 10.0}  # choices that older recipes do not name
 
 
 def _choices(defence) -> dict:
@@ -366,10 +366,12 @@ def gradient_evaluations(
     d, c, n = recipe["defence"], recipe["config"], recipe["images"]
     batches = [min(c["batch_size"], n - first) for first in range(0, n, c["batch_size"])] * c["epochs"]
     steps = 0 if d["name"] == "Natural" else d.get("steps", _INNER_STEPS[d.get("inner", "step")])
-    update = 1 if d["name"] in ("Natural", "Madry") else 2
+    balls = len(d.get("threats", ()))
+    attacks = balls if d["name"] in ("MAX", "AVG") else 1
+    update = {"AVG": balls}.get(d["name"], 1 if balls or d["name"] in ("Natural", "Madry") else 2)
     total = n * len(d.get("static", ())) * _static_epochs(c["epochs"])
     for i, size in enumerate(batches):
         scale = eps_scale(i / len(batches), c["ramp"])
         inner = max(1, math.ceil(steps * scale)) if "steps" in d else steps
-        total += size * (update + inner)
+        total += size * (update + attacks * inner)
     return total
