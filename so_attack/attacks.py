@@ -468,7 +468,7 @@ class SecondOrder(PGD):
     targets: bool = True  # untargeted: two of three later restarts head for one wrong class
     refine: bool = True  # the last restart of every wave but the first starts from the best so far
     loss: str = "margin"  # of untargeted restarts: "ce" or "margin"
-    kicks: int | None = None  # rounds of eight kicks, on survivors that came near; None: 80 in ℓ∞, else 0
+    kicks: Any = None  # int, rounds of eight kicks, on survivors that came near; None: 80 in ℓ∞, else 0
     samples: int = 1  # noisy gradients a step
     sigma: float | tuple | None = None  # of the noise in pixels, or (first, last); None: as `sigma_at` says
 
