@@ -113,7 +113,7 @@ def test_attacks_keep_their_promises(make, norm, eps, seed, shape, dtype):
     assert found.x_adv.shape == x.shape and found.x_adv.dtype == dtype and not found.x_adv.requires_grad
     assert (distance(found.x_adv, x, norm) <= eps * (1 + 1e-5) + 1e-6).all()
     assert found.x_adv.min() >= 0 and found.x_adv.max() <= 1
-    assert found.finite.all() and (found.gradients <= attack.steps * attack.samples * attack.restarts).all()
+    assert found.finite.all() and (found.gradients <= attack.budget).all()
     check_memory(before, memory(model))
     one_by_one = torch.cat([attack(model, x[i : i + 1], y[i : i + 1], seeds[i : i + 1]) for i in range(6)])
     torch.testing.assert_close(found.x_adv, one_by_one, atol=1e-4, rtol=0)
