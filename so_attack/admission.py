@@ -25,9 +25,6 @@ from .records import at_a_time
 from .peers import peer
 
 # %% ../nbs/30_admission.ipynb #012eb667
-_KICK_COST = 80  # gradients of a round of kicks
-
-
 def default_attacks(
     threat: Threat,  # norm and size
     budget: int = 1500,  # gradients of the second-order attack
@@ -38,7 +35,9 @@ def default_attacks(
     restarts, kicks = max(1, budget // 100), 0
     steps = budget // restarts
     if so.kicks and restarts >= so.restarts:
-        restarts, steps, kicks = so.restarts, so.steps, (budget - so.restarts * so.steps) // _KICK_COST
+        restarts, steps = so.restarts, so.steps
+        a_kick = replace(so, kicks=1).budget - replace(so, kicks=0).budget
+        kicks = (budget - restarts * steps) // a_kick
     return {
         "pgd": PGD(threat.norm, threat.eps, 40, restarts=2, loss=loss),
         "so": replace(so, steps=steps, restarts=restarts, kicks=kicks),

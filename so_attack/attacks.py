@@ -10,13 +10,12 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, fields
-from numbers import Integral
 from typing import Any, NamedTuple
 import torch
 import torch.nn as nn
 from torch import Tensor
-from .norms import check_size, NORMS, parse_norm, project, random_in_ball, seeds_for, steepest
-from .norms import step_from, Threat
+from .norms import check_size, check_whole, NORMS, parse_norm, project, random_in_ball
+from .norms import seeds_for, steepest, step_from, Threat
 from .classifier import check_batch, check_labels, eval_mode, sound
 from .twins import flush_denormals, ModelPair
 from .curvature import at_step, check_schedule, LOSSES, margin, mean_gradient, Noise, reached
@@ -273,10 +272,7 @@ class Attack:
 
 # %% ../nbs/06_attacks.ipynb #55ecf06a
 def _check_whole(a, name, least=1):
-    value = getattr(a, name)
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
-    object.__setattr__(a, name, int(value))
+    object.__setattr__(a, name, check_whole(name, getattr(a, name), least))
 
 
 def _check_flag(a, name):

@@ -118,6 +118,7 @@ _NO_NUMBER = {
     "repeat": "verdicts change when the model is asked again",
 }
 _MASKED = ("probabilities", "vanished", "saturated")
+_NONE = "No valid number"
 _NOT_ROBUST = 0.1  # robust accuracy below which the strength of the attack does not matter
 
 
@@ -127,11 +128,11 @@ def _headline(e, flags):  # flags: name -> grade
     reasons = [why for name, why in _NO_NUMBER.items() if name in invalid]
     at_most = f"at most {100 * e.accuracy:.1f} %"
     if reasons:
-        return f"No valid number: {reasons[0]}"
+        return f"{_NONE}: {reasons[0]}"
     if e.accuracy < _NOT_ROBUST:
         return f"Not robust: {at_most}"
     if any(name in invalid for name in _MASKED):
-        return "No valid number: gradients are masked"
+        return f"{_NONE}: gradients are masked"
     doubts = ", ".join(name for name in flags if name != "flattened")
     if doubts:
         return f"A{at_most[1:]}, and probably less, for the reasons flagged: {doubts}"
@@ -155,6 +156,11 @@ class Findings(_Found):
     def headline(self) -> str:
         "What the union says, and whether it can be believed, in one sentence."
         return _headline(self.union(), {c.name: c.grade for c in self.flags})
+
+    @property
+    def void(self) -> bool:
+        "Whether there is no number that could be quoted."
+        return self.headline.startswith(_NONE)
 
     def _first_line(self):
         found = f"Robust in every threat: {self.union()} % of {len(self):,} images. Grade: {self.grade}"

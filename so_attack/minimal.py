@@ -9,17 +9,15 @@ __all__ = ['SEARCH', 'REFINEMENT', 'Minimal', 'next_radius', 'Descent', 'rounds'
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Integral
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
-from .norms import check_eps, distance, dual_norm, flat, NORMS, parse_norm, per_sample, project
-from .norms import seeds_for, steepest
+from .norms import check_eps, check_whole, distance, dual_norm, flat, NORMS, parse_norm
+from .norms import per_sample, project, seeds_for, steepest
 from .classifier import check_batch, check_labels, classes_of, eval_mode, sound
 from .twins import fast_twins, flush_denormals, ModelPair, Twins
-from .curvature import margin, mean_gradient, Noise
-from .curvature import at_step
+from .curvature import at_step, margin, mean_gradient, Noise
 from .evaluation import Estimate, judge
 
 # %% ../nbs/18_minimal.ipynb #min-result-code
@@ -100,13 +98,13 @@ def _moved(how, norm, x, x_t, g, eps, length):
     return project(flat(there), flat(x), eps[:, None], norm).view_as(x)
 
 
+_LEAST = 0.3  # ℓ2 length of the perturbation from which noise does not become narrower
+
+
 def _noise(how, x, x_t, seeds, t, steps, first):
     "The noise of step t, wider for larger perturbations."
     sigma = at_step((how.noise, how.noise / 10), t, steps) / math.sqrt(x[0].numel())
     return Noise(sigma, seeds, draw=first + t, scale=distance(x_t, x, "l2").clamp_min(_LEAST))
-
-
-_LEAST = 0.3  # ℓ2 length of the perturbation from which noise does not become narrower
 
 # %% ../nbs/18_minimal.ipynb #min-best-code
 class _Nearest:
@@ -190,8 +188,7 @@ def _search(model, twins, x, y, norm, seeds, budget, rows, tick):
 # %% ../nbs/18_minimal.ipynb #min-code
 def _checked(model, x, y, budget, batch_size):
     for name, value, least in (("budget", budget, 2), ("batch_size", batch_size, 1)):
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+        check_whole(name, value, least)
     check_batch(x)
     check_labels(x, y, classes_of(model, x[:2]))
 

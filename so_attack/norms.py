@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['NORMS', 'THREAT_SETS', 'flat', 'per_sample', 'uniform', 'gaussian', 'sample_seeds', 'seeds_for', 'Norm', 'parse_norm',
-           'check_eps', 'Threat', 'threats_named', 'distance', 'steepest', 'step_from', 'dual_norm', 'project',
-           'random_in_ball', 'check_size', 'check_example', 'bring_back']
+           'check_eps', 'check_whole', 'Threat', 'threats_named', 'distance', 'steepest', 'step_from', 'dual_norm',
+           'project', 'random_in_ball', 'check_size', 'check_example', 'bring_back']
 
 # %% ../nbs/00_norms.ipynb #81ee6cb7
 import math
 import operator
+from numbers import Integral
 from fractions import Fraction
 from dataclasses import dataclass
 from collections.abc import Callable
@@ -271,6 +272,17 @@ def check_eps(
     if not 0 <= value < math.inf:
         raise ValueError(f"eps must be a finite number that is not negative, not {str(eps)[:20]}.")
     return value
+
+# %% ../nbs/00_norms.ipynb #whole-code
+def check_whole(
+    name: str,  # of the setting, for the sentence
+    value,  # what was given
+    least: int = 1,  # the smallest number allowed
+) -> int:
+    "`value` as an int; ValueError unless it is a whole number of at least `least`."
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+    return int(value)
 
 # %% ../nbs/00_norms.ipynb #6b02c52a
 @dataclass(frozen=True)

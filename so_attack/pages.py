@@ -372,7 +372,7 @@ def html(
         "grade": report.grade,
         "meaning": _MEANING[report.grade],
         "headline": report.headline,
-        "void": report.headline.startswith("No valid number"),
+        "void": report.void,
         "union": _text(report.union()),
         "natural": _text(report.entries()["natural"][0]),
         "flags": [vars(c) | {"next": report.advice(c)} for c in report.flags],

@@ -8,12 +8,11 @@ __all__ = ['AttackResult', 'BestSoFar', 'blocks', 'block_move', 'kicked', 'Searc
 # %% ../nbs/05_search.ipynb #search-imports
 import math
 from dataclasses import dataclass, fields
-from numbers import Integral
 from typing import NamedTuple
 import torch
 import torch.nn as nn
 from torch import Tensor
-from .norms import check_size, NORMS, per_sample, project, seeds_for, Threat, uniform
+from .norms import check_size, check_whole, NORMS, per_sample, project, seeds_for, Threat, uniform
 from .classifier import check_batch, check_labels, eval_mode, sound
 from .twins import flush_denormals, ModelPair
 from .curvature import margin, reached
@@ -180,16 +179,13 @@ class RandomSearch:
     norm: str  # "linf", "l2" or "l1"
     eps: float  # radius of the ball, in pixel values of [0,1]
     queries: int = 1000  # images that the model may see for each sample, at least 2
-    early_stop = True
     noisy = True  # rounding in a faster copy does no harm
 
     def __post_init__(self):
         threat = Threat(self.norm, self.eps)
         object.__setattr__(self, "norm", threat.norm)
         object.__setattr__(self, "eps", threat.eps)
-        if isinstance(self.queries, bool) or not isinstance(self.queries, Integral) or self.queries < 2:
-            raise ValueError(f"queries must be a whole number of at least 2, not {self.queries!r}.")
-        object.__setattr__(self, "queries", int(self.queries))
+        object.__setattr__(self, "queries", check_whole("queries", self.queries, 2))
 
     @property
     def name(self) -> str:
