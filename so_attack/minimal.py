@@ -212,7 +212,6 @@ def minimal(
         twins = fast_twins(model, x[:256], rows=batch_size) if fast else Twins(model, model)
         seen = judge(model, x, y, gradient=False, rows=batch_size)
         found = _Nearest(x, y, norm)
-        found.finite = seen.finite.clone()
         found.distance[(seen.prediction != y) & seen.finite] = 0.0
         parts = ((seen.prediction == y) & seen.finite).nonzero()[:, 0].split(batch_size)
         hidden = None if progress else True
